@@ -131,7 +131,7 @@ async fn pushes(address: EngineAddress, name: &str) {
         return;
     }
     let image = built.expect("an image");
-    assert_eq!(testbed::pushed(&job, &image).await["schemaVersion"], 2);
+    assert_eq!(testbed::pushed_manifest(&job, &image).await["schemaVersion"], 2);
 }
 
 /// The `BuildKit` of a Docker with a graph driver builds, and exports nothing by itself.
@@ -214,10 +214,10 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
         // Before a step runs.
         return refuses_to_export(testbed::build(&builder, &job).await);
     }
-    let heard = Arc::new(testbed::Heard::default());
-    let events = heard.events();
+    let recorded = Arc::new(testbed::RecordedEvents::default());
+    let events = recorded.events();
     let cutting = async {
-        while heard.lines().is_empty() {
+        while recorded.log_lines().is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         cut.notify_waiters();

@@ -28,12 +28,12 @@ async fn steps_and_their_lines_are_told() {
     let dockerfile = format!("{PYTHON}RUN echo {word} && printf '\\033[31mred\\033[0m\\n'\n");
     let job = testbed::job("steps", &dockerfile, &[]);
     let builder = testbed::builder(Destination::Registry).await;
-    let heard = Arc::new(testbed::Heard::default());
+    let recorded = Arc::new(testbed::RecordedEvents::default());
     let image =
-        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+        builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
     assert!(!image.cached);
-    assert_eq!(heard.lines(), [word, "red".to_owned()]);
-    let events = std::mem::take(&mut *heard.0.lock().expect("events"));
+    assert_eq!(recorded.log_lines(), [word, "red".to_owned()]);
+    let events = std::mem::take(&mut *recorded.0.lock().expect("events"));
     let mut total = 0;
     for event in events {
         match event {
@@ -71,11 +71,11 @@ async fn secrets_reach_the_step_and_nothing_else() {
         vec![Secret { id: "token".to_owned(), value: secret.clone().into_bytes().into() }];
     assert!(!format!("{options:?}").contains(&secret));
     let builder = testbed::engine().await.builder(options).expect("a builder");
-    let heard = Arc::new(testbed::Heard::default());
+    let recorded = Arc::new(testbed::RecordedEvents::default());
     let image =
-        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
-    assert!(!heard.json().contains(&secret));
-    let manifest = testbed::pushed(&job, &image).await;
+        builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
+    assert!(!recorded.to_json().contains(&secret));
+    let manifest = testbed::pushed_manifest(&job, &image).await;
     let mut blobs = testbed::layers(&manifest);
     blobs.drain(..blobs.len() - 1);
     blobs.push(manifest["config"]["digest"].as_str().expect("a digest").to_owned());
@@ -99,12 +99,12 @@ async fn contexts_arrive_whole_whatever_their_size() {
         let files = [("deep/er/file", text.as_str()), ("run.sh", "#!/bin/sh\n")];
         let mut job = testbed::job(&format!("context-{name}"), &dockerfile, &files);
         job.context.files[1].executable = true;
-        let heard = Arc::new(testbed::Heard::default());
-        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect(name);
+        let recorded = Arc::new(testbed::RecordedEvents::default());
+        builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect(name);
         let length = format!("{} 644", text.len());
-        assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
+        assert_eq!(recorded.log_lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
         // Getting the context there is none of the Dockerfile's steps.
-        assert!(!heard.json().contains("load build context"), "{}", heard.json());
+        assert!(!recorded.to_json().contains("load build context"), "{}", recorded.to_json());
     }
 }
 
@@ -123,7 +123,8 @@ async fn builds_at_the_same_time_share_a_step() {
         tokio::join!(testbed::build(&builder, &jobs[0]), testbed::build(&builder, &jobs[1]));
     let mut layers = Vec::new();
     for (job, image) in jobs.iter().zip([first, second]) {
-        layers.push(testbed::layers(&testbed::pushed(job, &image.expect("an image")).await));
+        layers
+            .push(testbed::layers(&testbed::pushed_manifest(job, &image.expect("an image")).await));
     }
     let above_base = layers[0].len() - 2;
     // The step writes random bytes: equal layers mean that it ran once.

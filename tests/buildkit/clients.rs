@@ -236,14 +236,14 @@ fn load_cases(
 
 /// Has `script` load the examples of `docs/platforms.md` with this file name.
 fn load_examples(package: &str, script: &str, file: &str) -> Vec<Value> {
-    let sections = Section::all("platforms.md");
-    let examples = sections.iter().flat_map(|section| section.files(file));
+    let sections = Section::read_page("platforms.md");
+    let examples = sections.iter().flat_map(|section| section.examples_named(file));
     load(package, script, examples.map(|example| example.text.clone()))
 }
 
 #[test]
 fn the_documented_examples_load() {
-    let configs = load_examples(&pypi::truss(), LOAD_TRUSS, "config.yaml");
+    let configs = load_examples(&pypi::truss_requirement(), LOAD_TRUSS, "config.yaml");
     assert!(configs.len() > 5);
     for config in configs {
         let image = config["base_image"]["image"].as_str().expect("an image");
@@ -261,7 +261,7 @@ fn the_documented_examples_load() {
 #[test]
 fn truss_loads_each_configuration_for_baseten() {
     let cases = Case::all();
-    let loaded = load_cases(&pypi::truss(), LOAD_TRUSS, &cases, baseten);
+    let loaded = load_cases(&pypi::truss_requirement(), LOAD_TRUSS, &cases, baseten);
     for (case, config) in cases.iter().zip(loaded) {
         assert_eq!(config["base_image"]["image"], case.image());
         assert_eq!(config["secrets"], case.secrets(), "{config}");

@@ -32,7 +32,7 @@ fn pushed(folder: &Path, repository: &str) -> Vec<Reference> {
 /// What a shell in a container of `image` prints.
 fn shell(image: &Reference, script: &str) -> String {
     let arguments = ["run", "--rm", "--entrypoint", "/bin/sh", &image.to_string(), "-c", script];
-    let output = testbed::docker_client(&arguments).output().expect("docker runs");
+    let output = testbed::docker_command(&arguments).output().expect("docker runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
@@ -158,7 +158,7 @@ ca_certificates = "auto"
     );
     write(folder, "matrix.toml", &matrix);
     let images = pushed(folder, &format!("basegen-test/contents-{unique}"));
-    let started = testbed::docker_client(&["run", "--rm", &images[0].to_string()]).output();
+    let started = testbed::docker_command(&["run", "--rm", &images[0].to_string()]).output();
     assert_eq!(String::from_utf8_lossy(&started.expect("docker runs").stdout), "served 1.17.0\n");
     let script = "cat /script; echo \"$QUOTED\"; echo \"${HERE%%:*}\"; id -u; command -v tree; pwd; ls -A /tmp /run/context 2>&1 || true";
     insta::assert_snapshot!(shell(&images[0], script));

@@ -107,7 +107,7 @@ async fn release(settings: &str, images: &[(String, String, &str)]) -> (Option<i
     let output = command.args(["--push", "--keep-going"]).output().await.expect("the command runs");
     let told = String::from_utf8(output.stderr).expect("UTF-8");
     if !output.status.success() {
-        let tags = testbed::tags_of(&repository).await;
+        let tags = testbed::repository_tags(&repository).await;
         assert!(!tags.iter().any(|tag| tag.ends_with("-v1")), "{tags:?}");
     }
     (output.status.code(), told)

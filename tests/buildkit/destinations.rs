@@ -17,7 +17,7 @@ async fn a_push_is_there_by_its_digest_and_under_no_tag() {
     let job = testbed::job(&name, "FROM scratch\nCOPY a /a\n", &[("a", &word)]);
     let builder = testbed::builder(Destination::Registry).await;
     let image = testbed::build(&builder, &job).await.expect("an image");
-    let manifest = testbed::pushed(&job, &image).await;
+    let manifest = testbed::pushed_manifest(&job, &image).await;
     let is_kept = image.manifests.iter().any(|manifest| manifest.digest() == image.digest);
     assert_ne!(
         is_kept,
@@ -51,9 +51,9 @@ async fn a_push_tells_how_far_it_is() {
     let large = hex::encode(random);
     let job = testbed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &large)]);
     let builder = testbed::builder(Destination::Registry).await;
-    let heard = Arc::new(testbed::Heard::default());
-    builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
-    let events = std::mem::take(&mut *heard.0.lock().expect("events"));
+    let recorded = Arc::new(testbed::RecordedEvents::default());
+    builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
+    let events = std::mem::take(&mut *recorded.0.lock().expect("events"));
     let pushing: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -132,7 +132,7 @@ async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
         let mut job = testbed::job(&name, dockerfile, &[("a", &testbed::unique())]);
         job.compression = Compression { algorithm, ..Compression::default() };
         let image = testbed::build(&builder, &job).await.expect("an image");
-        let manifest = testbed::pushed(&job, &image).await;
+        let manifest = testbed::pushed_manifest(&job, &image).await;
         let layers = testbed::layers(&manifest);
         assert_eq!(layers[..layers.len() - 1], testbed::layers(&base));
         let own = manifest["layers"].as_array().and_then(|layers| layers.last());
@@ -151,7 +151,7 @@ async fn forced_compression_includes_the_layers_of_the_base() {
     let mut job = testbed::job("compression-forced", dockerfile, &[("a", &testbed::unique())]);
     job.compression.force = true;
     let image = testbed::build(&builder, &job).await.expect("an image");
-    let manifest = testbed::pushed(&job, &image).await;
+    let manifest = testbed::pushed_manifest(&job, &image).await;
     for layer in manifest["layers"].as_array().expect("layers") {
         let media_type = layer["mediaType"].as_str().expect("a type");
         assert!(media_type.ends_with("tar+zstd"), "{media_type}");

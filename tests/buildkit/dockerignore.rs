@@ -94,7 +94,7 @@ const PATTERNS: [&str; 48] = [
 fn ignored_files_are_those_that_docker_build_ignores() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command =
-        testbed::docker_client(&["buildx", "build", "--output", "type=local,dest=out"]);
+        testbed::docker_command(&["buildx", "build", "--output", "type=local,dest=out"]);
     // Each named context has its own `.dockerignore`, so one build compares them all.
     let mut dockerfile = "FROM scratch\n".to_owned();
     for (number, patterns) in PATTERNS.iter().enumerate() {
@@ -135,7 +135,7 @@ fn patterns_that_docker_build_refuses_are_refused() {
     for patterns in ["!", "[", "a[b", "[]a]", "[a-]", "x\\", "[z-a]"] {
         write(".dockerignore", patterns);
         let mut command =
-            testbed::docker_client(&["buildx", "build", "--output", "type=local,dest=out", "."]);
+            testbed::docker_command(&["buildx", "build", "--output", "type=local,dest=out", "."]);
         let output = command.current_dir(Path::new(folder.path())).output().expect("docker runs");
         assert!(!output.status.success(), "{patterns:?}");
         assert!(IgnoreRules::parse(patterns, ".dockerignore").is_err(), "{patterns:?}");

@@ -64,7 +64,7 @@ async fn a_linked_layer_is_compressed_while_other_steps_run() {
         hangs.release();
         found.expect("the layer is not compressed before the other step ends")
     });
-    let pushed = testbed::pushed(&job, &image.expect("an image")).await;
+    let pushed = testbed::pushed_manifest(&job, &image.expect("an image")).await;
     let layers = testbed::layers(&pushed);
     assert_eq!(layers[layers.len() - 2], early);
 }

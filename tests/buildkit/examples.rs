@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crate::harness::project::{copy, example, init};
+use crate::harness::project::{copy, example, init_repository};
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
@@ -21,7 +21,7 @@ impl Example {
     fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(&example(name), folder.path());
-        init(folder.path());
+        init_repository(folder.path());
         Self { folder, built: RefCell::default() }
     }
 
@@ -73,14 +73,14 @@ impl Example {
 impl Drop for Example {
     fn drop(&mut self) {
         for image in self.built.borrow().iter() {
-            let _ = testbed::docker_client(&["rmi", "--force", image]).output();
+            let _ = testbed::docker_command(&["rmi", "--force", image]).output();
         }
     }
 }
 
 /// Returns what a command prints in a container of the image.
 fn run(image: &str, command: &[&str]) -> String {
-    let output = testbed::docker_client(&["run", "--rm", "--entrypoint", command[0], image])
+    let output = testbed::docker_command(&["run", "--rm", "--entrypoint", command[0], image])
         .args(&command[1..])
         .output()
         .expect("docker runs");

@@ -76,7 +76,7 @@ pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Runs `docker buildx bake` in `folder`.
 pub(crate) fn bake(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = testbed::docker_client(&["buildx", "bake"]);
+    let mut command = testbed::docker_command(&["buildx", "bake"]);
     command.args(arguments).current_dir(folder);
     command.env("THE_TOKEN", "token").output().expect("docker runs")
 }
@@ -243,7 +243,7 @@ async fn links_are_copied_like_docker_build_copies_them() {
     }
     let built = |arguments: &[&str], out: &str| {
         let out = folder.path().join(out);
-        let mut command = testbed::docker_client(&["buildx", "build", "--output"]);
+        let mut command = testbed::docker_command(&["buildx", "build", "--output"]);
         command.arg(format!("type=local,dest={}", out.display())).args(arguments);
         succeeded(&command.current_dir(folder.path()).output().expect("docker runs"));
         tree(&out)

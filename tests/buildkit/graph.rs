@@ -157,7 +157,7 @@ async fn a_graph_is_built_in_one_run_and_each_parent_once() {
     // The engine has the layers of parents, and does not pull them from the registry that it has pushed them to.
     if !testbed::has_graph_driver().await {
         for layer in project.layers("scipy", "v1").iter().skip(2) {
-            let pulls = project.registry.seen().into_iter().filter(|seen| {
+            let pulls = project.registry.requests().into_iter().filter(|seen| {
                 seen.method == "GET" && seen.path.ends_with(&format!("/blobs/{layer}"))
             });
             assert_eq!(pulls.count(), 0, "{layer}");

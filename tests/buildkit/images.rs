@@ -39,7 +39,7 @@ pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 /// Runs `check.py` in a container of `image`, as the user that platforms run it as.
 fn check(image: &str, arguments: &[&str]) {
     let run = ["run", "--rm", "--interactive", "--user", "60000:60000", image, "python", "-"];
-    let mut child = testbed::docker_client(&run)
+    let mut child = testbed::docker_command(&run)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -169,7 +169,7 @@ fn stages_that_only_unpack_build_for_arm64_without_emulation() {
     fs_err::write(&dockerfile, format!("{stages}\n{unpacked}")).expect("a Dockerfile");
 
     let build = ["buildx", "build", "--platform", "linux/arm64", "--target", "unpacked"];
-    let mut command = testbed::docker_client(&build);
+    let mut command = testbed::docker_command(&build);
     command.arg("--output").arg(format!("type=local,dest={}", out.display()));
     let certificates = std::env::var("BASEGEN_TESTBED_CA").unwrap_or_default();
     if !certificates.is_empty() {

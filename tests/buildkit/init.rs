@@ -24,7 +24,7 @@ fn basegen(folder: &Path, arguments: &str) -> String {
 
 /// Returns the output of `command` in a container of `image`, or of its own command.
 fn container(image: &str, command: &[&str]) -> String {
-    let output = testbed::docker_client(&["run", "--rm", image]).args(command).output();
+    let output = testbed::docker_command(&["run", "--rm", image]).args(command).output();
     let output = output.expect("docker runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()

@@ -174,7 +174,7 @@ async fn a_push_that_the_network_has_ended_is_tried_again() {
     let faults = registry.fail(rule);
     let (code, told) = push_checked(&registry).await;
     assert_eq!(code, Some(0), "{told}");
-    assert_eq!(faults.used(), 5);
+    assert_eq!(faults.use_count(), 5);
     if !testbed::has_graph_driver().await {
         // A Docker Engine with a graph driver tries as often by itself.
         assert!(told.contains("retrying after a network error: failed to push"), "{told}");

@@ -78,7 +78,12 @@ async fn a_registry_without_tls_is_pushed_to_where_the_matrix_says_so() {
         let failure = testbed::build(&builder(&engine, &[]), &job).await.expect_err("no push");
         assert_refused(&failure, &registry, setting);
         let image = testbed::build(&builder(&engine, &[&registry]), &job).await.expect("an image");
-        assert_eq!(testbed::pushed(&job, &image).await["schemaVersion"], 2, "{}", engine.name());
+        assert_eq!(
+            testbed::pushed_manifest(&job, &image).await["schemaVersion"],
+            2,
+            "{}",
+            engine.name()
+        );
     }
 }
 

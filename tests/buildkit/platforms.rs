@@ -97,7 +97,7 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
 
     // The release set tells what an image is, where the staging tags are gone; no engine is asked,
     // and nothing is sent.
-    registry.forget();
+    registry.clear_requests();
     assert_eq!(staged.len(), 2, "{staged:?}");
     for (path, tag) in &staged {
         registry.remove_tag(path, tag);

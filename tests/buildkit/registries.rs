@@ -122,7 +122,7 @@ async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints(
     assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each blob came to each of them once");
     if !testbed::has_graph_driver().await {
         let layers = one
-            .seen()
+            .requests()
             .into_iter()
             .filter(|seen| seen.method == "GET" && seen.path.contains("/blobs/sha256:"));
         // Only the configurations are read, for the aliases. The engine has pushed the layers to both.
@@ -131,7 +131,7 @@ async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints(
 
     // A new version of unchanged images needs no engine, and keeps the aliases.
     project.file("VERSION", "v2\n");
-    project.registries.iter().for_each(FakeRegistry::forget);
+    project.registries.iter().for_each(FakeRegistry::clear_requests);
     let mut command = project.command(&["--push"]);
     command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     // The base images are not pinned: they are looked up without the engine.

@@ -164,7 +164,7 @@ async fn jobs_that_stage_and_one_that_names_make_a_release() {
     assert!(sizes.clone().all(|image| image["size"].as_u64() > Some(1_000_000)), "{metadata}");
 
     // The same as one run makes, and nothing is left to do for another.
-    project.registry.forget();
+    project.registry.clear_requests();
     assert_eq!(kept(&project.push().await).len(), 8);
     assert_eq!(project.registry.uploaded_bytes(), 0);
     let planned = project.ok(&plan).await;
@@ -196,7 +196,7 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
         .collect();
     assert_eq!(project.registry.uploaded_bytes(), blobs.values().sum::<u64>());
 
-    project.registry.forget();
+    project.registry.clear_requests();
     project.version("v2");
     let second = project.push().await;
     assert_eq!(kept(&second).len(), 8);
@@ -274,9 +274,9 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
         project.file("dockerfiles/training.txt", &format!("tqdm  # {version}\n"));
         let hangs = project.registry.fail(Rule::first(method, path, Fault::Hang));
         let mut killed = project.spawn();
-        hangs.reached().await;
+        hangs.wait_until_used().await;
         killed.kill().await.expect("killed");
-        project.registry.mend();
+        project.registry.clear_faults();
         let staged: BTreeMap<String, Digest> = ["acme/server", "acme/training"]
             .iter()
             .flat_map(|path| project.registry.tags(path))
@@ -338,7 +338,7 @@ async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
         project.registry.fail(Rule::first("POST", "*/acme/server/blobs/uploads/", Fault::Hang));
     let mut pushing = project.command(&["--push", "--registry", &host, "--python", "3.11"]);
     let pushing = pushing.arg("--no-cache").spawn().expect("the command runs");
-    hangs.reached().await;
+    hangs.wait_until_used().await;
     let after = upstream("after");
     hangs.release();
     let output = pushing.wait_with_output().await.expect("the command ends");
@@ -389,7 +389,7 @@ async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
         let rule = Rule::first(method, "*/acme/server/manifests/3.11-v1", Fault::Hang);
         let hangs = project.registry.fail(rule);
         let mut interrupted = project.spawn();
-        hangs.reached().await;
+        hangs.wait_until_used().await;
         let id = interrupted.id().expect("it runs").to_string();
         for _ in 0..interrupts {
             let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
@@ -399,7 +399,7 @@ async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
         }
         let ended = interrupted.wait().await.expect("it ends");
         assert_eq!(ended.code(), Some(130), "{method}");
-        project.registry.mend();
+        project.registry.clear_faults();
     }
     let metadata = project.push().await;
     assert_eq!(kept(&metadata).len(), 8, "what was built before the second is not built again");

@@ -51,11 +51,11 @@ impl Held {
             cancel: CancellationToken::new(),
         };
         let builder = testbed::engine().await.builder(options).expect("a builder");
-        let heard = Arc::new(testbed::Heard::default());
-        let events = heard.events();
+        let recorded = Arc::new(testbed::RecordedEvents::default());
+        let events = recorded.events();
         let over = async {
             let ended = || {
-                let events = heard.0.lock().expect("events");
+                let events = recorded.0.lock().expect("events");
                 events.iter().filter(|event| event.ends_target()).count()
             };
             while ended() < jobs.len() {
@@ -65,7 +65,7 @@ impl Held {
         };
         let (mut outcomes, ()) = tokio::join!(run(Arc::new(builder), request, &events), over);
         built(&outcomes.remove(0));
-        (outcomes, heard.lines().join("\n"))
+        (outcomes, recorded.log_lines().join("\n"))
     }
 }
 
@@ -79,7 +79,7 @@ fn built(outcome: &Outcome) -> &BuiltImage {
 /// The layer before the last, which is of a step that writes random bytes: where two images have
 /// the same, it ran once for both.
 async fn shared_layer(job: &BuildJob, outcome: &Outcome) -> String {
-    let layers = testbed::layers(&testbed::pushed(job, built(outcome)).await);
+    let layers = testbed::layers(&testbed::pushed_manifest(job, built(outcome)).await);
     layers[layers.len() - 2].clone()
 }
 
@@ -141,14 +141,14 @@ async fn a_checked_image_is_made_once() {
     let mut job = testbed::job("held", &format!("{}{RANDOM}", held.base()), &[]);
     job.checks = vec![check("cat /word")];
     let builder = testbed::builder(Destination::Registry).await;
-    let heard = Arc::new(testbed::Heard::default());
+    let recorded = Arc::new(testbed::RecordedEvents::default());
     let holding = held.holding();
     let (first, ()) = tokio::join!(testbed::build(&builder, &holding), async {
-        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+        builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
         held.hangs.release();
     });
     first.expect("an image");
-    let lines = heard.lines();
+    let lines = recorded.log_lines();
     assert_eq!(lines.iter().filter(|line| *line == "it runs").count(), 1, "{lines:?}");
 }
 

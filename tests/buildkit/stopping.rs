@@ -19,7 +19,7 @@ async fn a_cancelled_run_leaves_nothing_running() {
     let job = testbed::job("cancelled", &dockerfile, &[]);
     let waiting = testbed::job("waiting", "FROM scratch\nCOPY a /a\n", &[("a", "a")]);
     let builder = Arc::new(testbed::builder(Destination::Registry).await);
-    let heard = Arc::new(testbed::Heard::default());
+    let recorded = Arc::new(testbed::RecordedEvents::default());
     let cancel = CancellationToken::new();
     let request = RunRequest {
         jobs: vec![job, waiting],
@@ -27,20 +27,20 @@ async fn a_cancelled_run_leaves_nothing_running() {
         on_failure: OnFailure::KeepGoing,
         cancel: cancel.clone(),
     };
-    let events = heard.events();
+    let events = recorded.events();
     let running = tokio::spawn({
         let builder = Arc::clone(&builder);
         async move { run(builder, request, &events).await }
     });
-    while !heard.lines().contains(&"begun".to_owned()) {
-        assert!(!running.is_finished(), "{}", heard.json());
+    while !recorded.log_lines().contains(&"begun".to_owned()) {
+        assert!(!running.is_finished(), "{}", recorded.to_json());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     cancel.cancel();
     let outcomes = running.await.expect("a run");
     let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
     assert_eq!(outcomes, [interrupted.clone(), interrupted]);
-    let last = heard.0.lock().expect("events").last().cloned();
+    let last = recorded.0.lock().expect("events").last().cloned();
     assert!(matches!(last, Some(Event::RunFinished { .. })));
 
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use crate::harness::pypi;
-use crate::harness::testbed::{self, docker_client};
+use crate::harness::testbed::{self, docker_command};
 use crate::images::{basegen, project};
 
 /// One small library, so that the image differs from one for the CPU.
@@ -89,7 +89,7 @@ impl Truss {
     }
 
     fn install() -> Self {
-        let environment = pypi::environment(&[&pypi::truss(), &pypi::uv()]);
+        let environment = pypi::environment(&[&pypi::truss_requirement(), &pypi::uv_requirement()]);
         let mut truss = Self { environment, version: String::new() };
         truss.version = truss.evaluate("util.TRUSS_BASE_IMAGE_VERSION_TAG");
         truss
@@ -125,8 +125,8 @@ impl Truss {
             for line in String::from_utf8_lossy(&output.stdout).lines() {
                 let (image, _) = line.split_once('@').expect("a digest");
                 let name = image.split_once('/').expect("a registry").1;
-                printed(&mut docker_client(&["pull", image]));
-                printed(&mut docker_client(&["tag", image, name]));
+                printed(&mut docker_command(&["pull", image]));
+                printed(&mut docker_command(&["tag", image, name]));
             }
         }
     }
@@ -187,7 +187,7 @@ impl Model {
 
         let image = format!("basegen-test/truss-{}:{}", self.name, testbed::unique());
         // Steps from the cache print nothing.
-        let mut command = docker_client(&["buildx", "build", "--progress", "plain", "--no-cache"]);
+        let mut command = docker_command(&["buildx", "build", "--progress", "plain", "--no-cache"]);
         command.args(["--load", "--tag", &image]);
         if self.has_control_server() && has_substitutes() {
             command
@@ -223,10 +223,10 @@ fn substitute(image: &str, folder: &Path) -> String {
         .expect("a file");
     let name =
         format!("{}/basegen-test/truss-substitute:{}", testbed::registry(), testbed::unique());
-    let mut command = docker_client(&["buildx", "build", "--push", "--tag", &name]);
+    let mut command = docker_command(&["buildx", "build", "--push", "--tag", &name]);
     printed(command.arg(&context));
     // Some engines also keep what they push.
-    let _ = docker_client(&["rmi", &name]).output();
+    let _ = docker_command(&["rmi", &name]).output();
     format!("{image}=docker-image://{name}")
 }
 
@@ -238,7 +238,8 @@ struct Running {
 
 impl Running {
     fn start(image: String) -> Self {
-        let container = printed(&mut docker_client(&["run", "--detach", &image])).trim().to_owned();
+        let container =
+            printed(&mut docker_command(&["run", "--detach", &image])).trim().to_owned();
         Self { container, image }
     }
 
@@ -246,7 +247,7 @@ impl Running {
     fn request(&self, path: &str, body: Option<&Value>) -> Value {
         let url = format!("http://localhost:8080{path}");
         let mut command =
-            docker_client(&["exec", &self.container, "curl", "--silent", "--show-error"]);
+            docker_command(&["exec", &self.container, "curl", "--silent", "--show-error"]);
         command.args(["--fail", "--retry", "90", "--retry-delay", "1", "--retry-all-errors"]);
         if let Some(body) = body {
             command.args([
@@ -276,14 +277,14 @@ impl Running {
     }
 
     fn logs(&self) -> String {
-        printed(&mut docker_client(&["logs", &self.container]))
+        printed(&mut docker_command(&["logs", &self.container]))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = docker_client(&["rm", "--force", &self.container]).output();
-        let _ = docker_client(&["rmi", &self.image]).output();
+        let _ = docker_command(&["rm", "--force", &self.container]).output();
+        let _ = docker_command(&["rmi", &self.image]).output();
     }
 }
 

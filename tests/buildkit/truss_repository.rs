@@ -254,8 +254,8 @@ async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
         (&"v0.13.0".into(), &"v0.14.0".into())
     );
     assert_eq!(changed["count"], 0);
-    truss.registry.forget();
-    truss.github.forget();
+    truss.registry.clear_requests();
+    truss.github.clear_requests();
     for call in
         ["release minor --pr", "--push --pr", "release --pr", "bump patch --if-changed", "check"]
     {
@@ -263,7 +263,7 @@ async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
     }
     assert_eq!(truss.registry.uploaded_bytes(), 0);
     assert_eq!(truss.registry.count("PUT", "*"), 0);
-    assert!(truss.github.seen().iter().all(|seen| seen.method == "GET"));
+    assert!(truss.github.requests().iter().all(|seen| seen.method == "GET"));
     assert_eq!(truss.git(&["status", "--porcelain"]).await, "");
 }
 
@@ -286,7 +286,7 @@ async fn changed_images_get_the_version_of_truss_even_if_that_skips_versions() {
     // A release of Truss with the same images.
     truss.write("pyproject.toml", &PYPROJECT.replace("0.13.0", "0.14.0"));
     truss.commit("Release Truss 0.14.0").await;
-    truss.registry.forget();
+    truss.registry.clear_requests();
     for call in ["check", "bump follow", "release follow", "--push"] {
         truss.basegen(call).await;
     }

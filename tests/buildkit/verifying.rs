@@ -36,11 +36,11 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
         ),
         check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
     ];
-    let heard = Arc::new(testbed::Heard::default());
+    let recorded = Arc::new(testbed::RecordedEvents::default());
     let checked =
-        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+        builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
     assert_eq!(checked.digest, image.digest);
-    assert!(heard.json().contains("basegen-verify 1/1"), "{}", heard.json());
+    assert!(recorded.to_json().contains("basegen-verify 1/1"), "{}", recorded.to_json());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,10 +60,10 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
     assert!(failure.message.contains("the image fails the check `python`"), "{failure:?}");
     assert_eq!(failure.exit_code, Some(1));
     assert_eq!(failure.source, None);
-    assert!(!testbed::knows(&job).await);
+    assert!(!testbed::has_repository(&job).await);
     job.checks.pop();
     testbed::build(&builder, &job).await.expect("an image");
-    assert!(testbed::knows(&job).await);
+    assert!(testbed::has_repository(&job).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,8 +75,8 @@ async fn all_checks_of_an_image_run_and_its_failure_names_each_that_failed() {
         check("user", CheckCommand::Shell("[ \"$(id -u)\" = 1234 ]".to_owned())),
         check("python", exec(&["python", "-c", "raise SystemExit(8)"])),
     ];
-    let heard = Arc::new(testbed::Heard::default());
-    let built = builder.build(&job, &heard.events(), JobDependencies::none()).await;
+    let recorded = Arc::new(testbed::RecordedEvents::default());
+    let built = builder.build(&job, &recorded.events(), JobDependencies::none()).await;
     let failure = built.expect_err("a refusal");
     assert_eq!(failure.kind, FailureKind::Verify, "{failure:?}");
     assert_eq!(failure.message, "the image fails 2 checks: `shell`, `python`");
@@ -86,8 +86,8 @@ async fn all_checks_of_an_image_run_and_its_failure_names_each_that_failed() {
         "the check `shell` failed with exit code 7",
         "the check `python` failed with exit code 8",
     ];
-    assert_eq!(heard.lines(), lines);
-    assert!(!testbed::knows(&job).await);
+    assert_eq!(recorded.log_lines(), lines);
+    assert!(!testbed::has_repository(&job).await);
     job.checks.pop();
     let failure = testbed::build(&builder, &job).await.expect_err("a refusal");
     assert_eq!(failure.message, "the image fails the check `shell`: exit code 7");
@@ -105,8 +105,8 @@ async fn what_was_checked_is_what_is_pushed() {
     let dockerfile = format!("FROM python:3.11-slim-bookworm\nADD {source} /word\n");
     let mut job = testbed::job("checked", &dockerfile, &[]);
     job.checks = vec![check("look", CheckCommand::Shell("cat /word && echo".to_owned()))];
-    let (heard, builder) = (Arc::default(), testbed::builder(Destination::Registry).await);
-    let events = testbed::Heard::events(&heard);
+    let (recorded, builder) = (Arc::default(), testbed::builder(Destination::Registry).await);
+    let events = testbed::RecordedEvents::events(&recorded);
     let (arrived, arrival) = tokio::sync::oneshot::channel();
     let dependencies = JobDependencies::none().before_upload(async {
         arrived.send(()).expect("someone waits for it");
@@ -117,7 +117,7 @@ async fn what_was_checked_is_what_is_pushed() {
         serve(&words[1]);
     });
     let image = image.expect("an image");
-    assert_eq!(heard.lines(), words[..1]);
+    assert_eq!(recorded.log_lines(), words[..1]);
     let other = testbed::build(&builder, &job).await.expect("an image of the other word");
     assert_ne!(other.digest, image.digest);
     serve(&words[0]);

@@ -1,4 +1,4 @@
-//! The fake GitHub's own checks against GitHub's published description.
+//! The validation of requests and responses against GitHub's published API description.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::github::contract::{Operation, graphql_problems};
 
 #[test]
-fn what_the_descriptions_do_not_allow_is_found() {
-    let create = Operation::of(&Method::POST, "/repos/acme/images/pulls").expect("an operation");
+fn reports_violations_of_the_rest_description() {
+    let create = Operation::find(&Method::POST, "/repos/acme/images/pulls").expect("an operation");
     let good = json!({ "title": "t", "head": "h", "base": "main", "body": "b", "draft": true });
     assert_eq!(create.request_problems(&[], Some(&good)), [""; 0]);
     for bad in [
@@ -18,15 +18,19 @@ fn what_the_descriptions_do_not_allow_is_found() {
         assert!(!create.request_problems(&[], Some(&bad)).is_empty(), "{bad}");
     }
     assert!(!create.request_problems(&[], None).is_empty());
-    assert!(!create.answer_problems(201, &json!({ "number": 1 })).is_empty());
-    assert!(!create.answer_problems(299, &json!({})).is_empty());
-    let list = Operation::of(&Method::GET, "/repos/acme/images/pulls").expect("an operation");
+    assert!(!create.response_problems(201, &json!({ "number": 1 })).is_empty());
+    assert!(!create.response_problems(299, &json!({})).is_empty());
+    let list = Operation::find(&Method::GET, "/repos/acme/images/pulls").expect("an operation");
     let query = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     assert!(list.request_problems(&query("state", "open"), None).is_empty());
     assert!(!list.request_problems(&query("state", "opened"), None).is_empty());
     assert!(!list.request_problems(&query("page", "one"), None).is_empty());
     assert!(!list.request_problems(&query("since", "1"), None).is_empty());
-    assert!(Operation::of(&Method::DELETE, "/repos/acme/images").is_none());
+    assert!(Operation::find(&Method::DELETE, "/repos/acme/images").is_none());
+}
+
+#[test]
+fn reports_violations_of_the_graphql_schema() {
     let mutation = |input: Value| {
         let query = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }";
         graphql_problems(&json!({ "query": query, "variables": { "input": input } }))
@@ -48,5 +52,5 @@ fn what_the_descriptions_do_not_allow_is_found() {
     }
     let mut bad = good;
     bad["fileChanges"]["additions"][0]["contents"] = json!("é");
-    assert_eq!(mutation(bad), ["`input.fileChanges.additions[0].contents` is no Base64String"]);
+    assert_eq!(mutation(bad), ["`input.fileChanges.additions[0].contents` is not a Base64String"]);
 }

@@ -1,5 +1,4 @@
-//! The release's pull request, against a GitHub in this process that answers as GitHub does, and
-//! fails where it is told to.
+//! Release pull requests, against an in-process GitHub with fault injection.
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,4 +1,4 @@
-//! A conda channel, and a program that installs from it.
+//! A conda channel, and a substitute for micromamba that installs from it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -8,10 +8,10 @@ use basegen::image::Digest;
 
 use super::pypi;
 
-/// Its solver and installer are those of the stand-in for micromamba.
+/// The solver and installer of the substitute for micromamba.
 const RATTLER: &str = "py-rattler==0.28.0";
 
-/// Packs a folder of Python's packages into a program.
+/// Packs a script and the rattler package into an executable zip archive.
 const PACK: &str = "import pathlib, sys, sysconfig, zipfile
 main, target = map(pathlib.Path, sys.argv[1:])
 packages = pathlib.Path(sysconfig.get_path('purelib'))
@@ -31,7 +31,7 @@ pub(crate) fn channel(folder: &Path, name: &str, version: &str) {
     pypi::run(&pypi::environment(&[RATTLER]), Path::new("/"), script, &arguments);
 }
 
-/// Returns the stand-in for micromamba, which needs Python.
+/// Returns the substitute for micromamba: an executable that requires Python.
 pub(crate) fn micromamba(folder: &Path) -> Vec<u8> {
     let (main, target) = (folder.join("main.py"), folder.join("micromamba"));
     fs_err::write(&main, include_str!("conda/micromamba.py")).expect("a file");
@@ -40,7 +40,7 @@ pub(crate) fn micromamba(folder: &Path) -> Vec<u8> {
     fs_err::read(target).expect("a program")
 }
 
-/// Serves `content` on loopback for as long as the process lives. Returns its URL and its SHA-256.
+/// Serves `content` on the loopback interface until the process exits. Returns its URL and SHA-256.
 pub(crate) fn serve(content: Vec<u8>) -> (String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/micromamba", listener.local_addr().expect("an address"));
@@ -55,7 +55,7 @@ pub(crate) fn serve(content: Vec<u8>) -> (String, String) {
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             let body = if first.starts_with("HEAD") { &[][..] } else { &content };
-            // A client that closes early has what it needs.
+            // The client may close the connection early.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         }
     });

@@ -1,17 +1,17 @@
-//! A small release, and an engine that only pushes.
+//! Publishes small releases through the library, with an engine that pushes images without building them.
+//!
+//! [`Machine`] publishes a [`Release`]. [`FakeEngine`] is its engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use basegen::engine::{
     BuildJob, BuiltImage, Engine, JobDependencies, OnFailure, Outcome, RunRequest,
 };
 use basegen::error::Report;
-use basegen::event::{Event, Events, Failure, FailureKind, Listener};
+use basegen::event::{Events, Failure, FailureKind};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
@@ -19,8 +19,7 @@ use basegen::publish::{
     Row, SetForm, SetName, Staged, TargetMetadata, join, promote, publish, stage,
 };
 use basegen::registry::{
-    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions,
-    RetryPolicy,
+    Blob, Credentials, Manifest, Registries, RegistryError, RegistryOptions, RetryPolicy,
 };
 use basegen::render::BuildContext;
 use basegen::version::Version;
@@ -30,9 +29,11 @@ use indexmap::IndexMap;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::events::RecordedEvents;
 use crate::harness::registry::{FakeRegistry, FaultHandle};
+use crate::harness::registry_client::password_credentials;
 
-/// A client that is as patient as a test can be.
+/// Returns an anonymous client with three attempts and short delays.
 pub fn client() -> Registries {
     client_with(Credentials::anonymous().into())
 }
@@ -48,25 +49,25 @@ fn client_with(credentials: Arc<Credentials>) -> Registries {
         .expect("a client")
 }
 
-/// An engine that builds an image of a layer that is its job's Dockerfile, and pushes it.
+/// An engine that pushes an image with one layer: the job's Dockerfile.
 #[derive(Clone)]
-pub struct Builder {
+pub struct FakeEngine {
     registries: Registries,
-    /// The targets that were built, in order.
+    /// The built targets, in order.
     pub built: Arc<Mutex<Vec<String>>>,
-    /// The targets whose checks ran in an image that was built before, and the images.
+    /// The targets whose checks ran in an existing image, and these images.
     pub checked: Arc<Mutex<Vec<(String, Digest)>>>,
-    /// Those that fail.
-    pub failing: BTreeSet<String>,
-    /// What is different in its images, as times are in those of a real engine.
-    pub made: &'static str,
-    /// Whether it pushes to all repositories of a job, as BuildKit does, or to the first, as an old Docker Engine does.
+    /// The targets whose build fails.
+    pub failing_targets: BTreeSet<String>,
+    /// The creation time in the images. Engines with different times produce different digests.
+    pub created: &'static str,
+    /// Whether it pushes to all repositories of a job, like BuildKit, or only to the first, like an old Docker Engine.
     pub pushes_everywhere: bool,
 }
 
-impl Engine for Builder {
+impl Engine for FakeEngine {
     fn name(&self) -> &'static str {
-        "a builder"
+        "a fake engine"
     }
 
     async fn build(
@@ -76,7 +77,7 @@ impl Engine for Builder {
         mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
         dependencies.wait_for_upload(|| ()).await;
-        if self.failing.contains(&job.target) {
+        if self.failing_targets.contains(&job.target) {
             return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
         }
         if let Some(digest) = &job.existing {
@@ -94,14 +95,14 @@ impl Engine for Builder {
     }
 }
 
-impl Builder {
+impl FakeEngine {
     pub async fn push(&self, job: &BuildJob) -> Result<Digest, RegistryError> {
         Ok(self.push_manifest(job).await?.digest())
     }
 
     async fn push_manifest(&self, job: &BuildJob) -> Result<Manifest, RegistryError> {
         let labels = &job.labels;
-        let config = json!({ "created": self.made, "config": { "Labels": labels } }).to_string();
+        let config = json!({ "created": self.created, "config": { "Labels": labels } }).to_string();
         let layer = job.context.dockerfile.clone();
         let part = |media_type: &str, text: &str| json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() });
         let manifest = json!({
@@ -130,23 +131,14 @@ fn failure(kind: FailureKind, message: &str) -> Box<Failure> {
     Box::new(Failure::new(kind, message.to_owned(), None))
 }
 
-#[derive(Default)]
-pub struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn hear(&self, event: &Event) {
-        self.0.lock().expect("events").push(event.clone());
-    }
-}
-
-/// Someone who publishes from a machine of their own.
+/// A machine that publishes releases: an engine, credentials and options.
 pub struct Machine {
-    pub builder: Builder,
-    pub heard: Arc<Heard>,
+    pub engine: FakeEngine,
+    pub recorded: Arc<RecordedEvents>,
     pub credentials: Arc<Credentials>,
     pub overwrite: bool,
     pub force: bool,
-    /// How often a run connected to the engine.
+    /// The number of connections to the engine.
     pub connections: AtomicUsize,
 }
 
@@ -154,15 +146,15 @@ impl Machine {
     pub fn new() -> Self {
         let registries = client();
         Self {
-            builder: Builder {
+            engine: FakeEngine {
                 registries,
                 built: Arc::default(),
                 checked: Arc::default(),
-                failing: BTreeSet::new(),
-                made: "today",
+                failing_targets: BTreeSet::new(),
+                created: "today",
                 pushes_everywhere: false,
             },
-            heard: Arc::default(),
+            recorded: Arc::default(),
             credentials: Credentials::anonymous().into(),
             overwrite: false,
             force: false,
@@ -170,26 +162,20 @@ impl Machine {
         }
     }
 
-    /// Whether a run needed the engine.
+    /// Returns whether a run connected to the engine.
     pub fn has_connected(&self) -> bool {
         self.connections.load(Ordering::Relaxed) > 0
     }
 
-    /// Connects to the engine.
-    fn connect(&self) -> Builder {
+    fn connect(&self) -> FakeEngine {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.builder.clone()
+        self.engine.clone()
     }
 
-    /// The same with a password for the registry at `host`.
+    /// Adds a password for the registry at `host`.
     pub fn with_password(mut self, host: &str, username: &str, password: &str) -> Self {
-        let auth = STANDARD.encode(format!("{username}:{password}"));
-        let config = json!({ "auths": { host: { "auth": auth } } });
-        let folder = tempfile::tempdir().expect("a folder");
-        fs_err::write(folder.path().join("config.json"), config.to_string()).expect("a file");
-        let docker = DockerConfig { folder: Some(folder.path().to_owned()), search_path: None };
-        self.credentials = Arc::new(Credentials::load(&docker).expect("credentials"));
-        self.builder.registries = self.client();
+        self.credentials = Arc::new(password_credentials(host, username, password));
+        self.engine.registries = self.client();
         self
     }
 
@@ -197,47 +183,39 @@ impl Machine {
         client_with(Arc::clone(&self.credentials))
     }
 
-    /// One whose engine makes other bytes of the same.
-    pub fn other() -> Self {
+    /// Returns a machine whose engine builds different images from the same inputs.
+    pub fn with_different_output() -> Self {
         let mut machine = Self::new();
-        machine.builder.made = "tomorrow";
+        machine.engine.created = "tomorrow";
         machine
     }
 
-    /// Waits until the tasks of a run that was dropped have ended, as the kernel sees to it when a
-    /// process is killed.
-    pub async fn is_gone(&self) {
-        // Each of them holds the engine.
-        while Arc::strong_count(&self.builder.built) > 1 {
+    /// Waits until all tasks of a dropped run have ended, as when a process is killed.
+    pub async fn wait_until_stopped(&self) {
+        // Each task has a clone of the engine.
+        while Arc::strong_count(&self.engine.built) > 1 {
             tokio::task::yield_now().await;
         }
     }
 
-    pub fn built(&self) -> Vec<String> {
-        self.builder.built.lock().expect("a list").clone()
+    pub fn built_targets(&self) -> Vec<String> {
+        self.engine.built.lock().expect("a list").clone()
     }
 
-    /// The targets whose checks ran in an image that was built before.
-    pub fn checked(&self) -> Vec<String> {
-        let checked = self.builder.checked.lock().expect("a list");
+    /// Returns the targets whose checks ran in an existing image.
+    pub fn checked_targets(&self) -> Vec<String> {
+        let checked = self.engine.checked.lock().expect("a list");
         checked.iter().map(|(target, _)| target.clone()).collect()
     }
 
-    /// What it was warned of.
+    /// Returns the warnings of all runs.
     pub fn warnings(&self) -> Vec<String> {
-        let heard = self.heard.0.lock().expect("events");
-        let warnings = heard.iter().filter_map(|event| match event {
-            Event::Warning { message, .. } => Some(message.clone()),
-            _ => None,
-        });
-        warnings.collect()
+        self.recorded.warnings()
     }
 
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
         let request = self.request(release);
-        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
-        let events = Events::to(listener);
-        publish(request, &self.client(), &events, || async { Ok(self.connect()) }).await
+        publish(request, &self.client(), &self.events(), || async { Ok(self.connect()) }).await
     }
 
     fn release_request(&self, release: &Release) -> ReleaseRequest {
@@ -266,18 +244,17 @@ impl Machine {
     }
 
     fn events(&self) -> Events {
-        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
-        Events::to(listener)
+        self.recorded.events()
     }
 
-    /// Stages the rows of `release`.
+    /// Stages the images of `release`.
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
         let request = self.request(release);
         stage(request, &self.client(), &self.events(), || async { Ok(self.connect()) }).await
     }
 
-    /// Stages, and expects everything to be there.
-    pub async fn staged(&self, release: &Release) -> Vec<Digest> {
+    /// Stages `release` and returns the digests. Panics unless all images are staged.
+    pub async fn stage_whole(&self, release: &Release) -> Vec<Digest> {
         match self.stage(release).await {
             Ok(Staged::All { digests, .. }) => digests,
             Ok(Staged::Unfinished(outcomes)) => panic!("{outcomes:?}"),
@@ -285,13 +262,13 @@ impl Machine {
         }
     }
 
-    /// Names what jobs have staged.
+    /// Sets the tags of images that jobs have staged.
     pub async fn promote(
         &self,
         release: &Release,
         files: &[JobFile],
     ) -> Result<Vec<Digest>, PublishError> {
-        let joined = joined(release, files).expect("files that fit together");
+        let joined = join_files(release, files).expect("consistent files");
         let request = PromoteRequest {
             release: self.release_request(release),
             joined: &joined,
@@ -304,8 +281,8 @@ impl Machine {
         }
     }
 
-    /// Publishes, and expects everything to be there.
-    pub async fn whole(&self, release: &Release) -> Vec<Digest> {
+    /// Publishes `release` and returns the digests. Panics unless all images are published.
+    pub async fn publish_whole(&self, release: &Release) -> Vec<Digest> {
         match self.publish(release).await {
             Ok(Published::Whole { digests, .. }) => digests,
             Ok(Published::Unfinished(outcomes)) => panic!("{outcomes:?}"),
@@ -313,16 +290,16 @@ impl Machine {
         }
     }
 
-    /// Publishes, and expects an error.
-    pub async fn error(&self, release: &Release) -> Report {
+    /// Publishes `release` and returns the error. Panics if there is none.
+    pub async fn publish_error(&self, release: &Release) -> Report {
         match self.publish(release).await {
             Ok(published) => panic!("{published:?}"),
             Err(error) => error,
         }
     }
 
-    /// Publishes, and expects some builds to fail.
-    pub async fn unfinished(&self, release: &Release) -> Vec<Outcome> {
+    /// Publishes `release` and returns the outcomes. Panics unless a build fails.
+    pub async fn publish_unfinished(&self, release: &Release) -> Vec<Outcome> {
         match self.publish(release).await {
             Ok(Published::Unfinished(outcomes)) => outcomes,
             Ok(published) => panic!("{published:?}"),
@@ -331,22 +308,22 @@ impl Machine {
     }
 }
 
-/// Does `quick` while `slow` hangs by a fault, which then lets go; gives what came of both.
-pub fn meanwhile<'a, S: 'a, Q: 'a>(
-    hangs: &'a FaultHandle,
+/// Runs `quick` while a fault suspends `slow`, then releases the fault. Returns both results.
+pub fn run_during_hang<'a, S: 'a, Q: 'a>(
+    hang: &'a FaultHandle,
     slow: impl Future<Output = S> + 'a,
     quick: impl Future<Output = Q> + 'a,
 ) -> LocalBoxFuture<'a, (S, Q)> {
     let quick = async {
-        hangs.reached().await;
-        let done = quick.await;
-        hangs.release();
-        done
+        hang.wait_until_used().await;
+        let result = quick.await;
+        hang.release();
+        result
     };
     Box::pin(future::join(slow, quick))
 }
 
-/// A release: rows, each with an alias, and a set in each registry.
+/// A release: rows, each with an alias, and a release set in each registry.
 #[derive(Clone)]
 pub struct Release {
     pub rows: Vec<Row>,
@@ -354,8 +331,8 @@ pub struct Release {
     pub sets: Vec<SetName>,
 }
 
-/// What `files` tell of the rows of `release`.
-pub fn joined(
+/// Assigns the images of job files to the rows of `release`.
+pub fn join_files(
     release: &Release,
     files: &[JobFile],
 ) -> Result<Vec<Option<basegen::publish::Joined>>, JoinError> {
@@ -363,7 +340,7 @@ pub fn joined(
     join(&release.rows, version, files)
 }
 
-/// What a job that staged the first rows of `release` as `digests` writes.
+/// Returns the file of a job that staged the first rows of `release` as `digests`.
 pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     let images = release.rows.iter().zip(digests).map(|(row, digest)| {
         let fingerprint = row.fingerprint.clone();
@@ -387,7 +364,7 @@ pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     }
 }
 
-/// The release `version` of two rows, in a repository each, whose images hold `content`.
+/// Returns the release `version` of two rows, each in its own repository. The images contain `content`.
 pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release {
     let rows =
         ["a", "b"].map(|id| row(&registry.repository(&format!("acme/{id}")), id, version, content));
@@ -398,7 +375,7 @@ pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release
     }
 }
 
-/// The release set of a version in `repository`, whose tags begin with `tag`.
+/// Returns the names of the release set of a version: `tag` with the version, and `tag`.
 pub fn set_name(repository: &Repository, tag: &str, version: &str) -> SetName {
     let references = [&format!("{tag}-{version}"), tag];
     SetName {
@@ -408,26 +385,26 @@ pub fn set_name(repository: &Repository, tag: &str, version: &str) -> SetName {
 }
 
 impl Release {
-    /// The same release in another registry too.
-    pub fn and_in(mut self, registry: &FakeRegistry) -> Self {
-        let there = |reference: &Reference| Reference {
+    /// Adds replicas of all images and the release set in another registry.
+    pub fn with_replica(mut self, registry: &FakeRegistry) -> Self {
+        let replica = |reference: &Reference| Reference {
             repository: registry.repository(reference.repository.path()),
             tag: reference.tag.clone(),
         };
         for row in &mut self.rows {
             let first = row.job.repositories().next().expect("a repository").clone();
             let own = row.job.references.iter().filter(|own| own.repository == first);
-            let others: Vec<_> = own.map(there).collect();
-            row.job.references.extend(others);
+            let replicas: Vec<_> = own.map(replica).collect();
+            row.job.references.extend(replicas);
         }
         let mut set = self.sets[0].clone();
-        set.references.iter_mut().for_each(|reference| *reference = there(reference));
+        set.references.iter_mut().for_each(|reference| *reference = replica(reference));
         self.sets.push(set);
         self
     }
 
-    /// The same release with other checks, which are called `checks` here.
-    pub fn checked_by(mut self, checks: &str) -> Self {
+    /// Sets the digest of the checks to that of a text.
+    pub fn with_checks(mut self, checks: &str) -> Self {
         for row in &mut self.rows {
             row.checks = Some(Digest::of(checks.as_bytes()));
         }
@@ -473,12 +450,13 @@ pub fn reference(repository: &Repository, tag: &str) -> Reference {
     Reference { repository: repository.clone(), tag: tag.parse().expect("a tag") }
 }
 
-/// The tags of both repositories that users pull.
-pub fn names(registry: &FakeRegistry) -> Vec<String> {
+/// Returns the tags of both repositories, without staging tags.
+pub fn published_tags(registry: &FakeRegistry) -> Vec<String> {
     let tags = ["acme/a", "acme/b"].map(|path| registry.tags(path)).into_iter().flatten();
-    let is_name = |tag: &str| !tag.starts_with("basegen-") || tag.starts_with("basegen-release");
-    tags.map(|(tag, _)| tag).filter(|tag| is_name(tag)).collect()
+    let is_staging = |tag: &str| tag.starts_with("basegen-") && !tag.starts_with("basegen-release");
+    tags.map(|(tag, _)| tag).filter(|tag| !is_staging(tag)).collect()
 }
 
-/// All that a whole release `v1` is called.
-pub const WHOLE: [&str; 6] = ["a", "a-v1", "basegen-release", "basegen-release-v1", "b", "b-v1"];
+/// The tags of a whole release `v1`.
+pub const RELEASE_TAGS: [&str; 6] =
+    ["a", "a-v1", "basegen-release", "basegen-release-v1", "b", "b-v1"];

@@ -1,4 +1,4 @@
-//! The examples of a page of the documentation, by section.
+//! The examples on a page of the documentation, by section.
 
 use std::path::Path;
 
@@ -13,14 +13,14 @@ pub(crate) struct Section {
 #[derive(Debug)]
 pub(crate) struct Example {
     pub(crate) language: String,
-    /// The name of the file, from a comment in the first line: `# app.py`.
+    /// The file name, from a comment in the first line: `# app.py`.
     pub(crate) file: Option<String>,
     pub(crate) text: String,
 }
 
 impl Section {
     /// Reads the sections of a page in `docs/`.
-    pub(crate) fn all(page: &str) -> Vec<Self> {
+    pub(crate) fn read_page(page: &str) -> Vec<Self> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
         let text = fs_err::read_to_string(path).expect("the page");
         let mut sections: Vec<Self> = Vec::new();
@@ -38,15 +38,15 @@ impl Section {
         sections
     }
 
-    /// Returns the anchor that mdBook and GitHub give the heading.
+    /// Returns the anchor of the heading in mdBook and on GitHub.
     pub(crate) fn anchor(&self) -> String {
         let lower = self.heading.to_lowercase();
         let words = lower.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         words.map(|c| if c == ' ' { '-' } else { c }).collect()
     }
 
-    /// Returns the examples that are a file with this name.
-    pub(crate) fn files<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Example> {
+    /// Returns the examples with this file name.
+    pub(crate) fn examples_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Example> {
         self.examples.iter().filter(move |example| example.file.as_deref() == Some(name))
     }
 }

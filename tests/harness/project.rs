@@ -1,9 +1,10 @@
+//! A folder with a small matrix, and the commands `basegen` and `git` in it.
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder with a small matrix, in which commands run. Its parent folder belongs to the test too,
-/// and is empty otherwise.
+/// A folder with a small matrix, alone in a temporary parent folder.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
     path: PathBuf,
@@ -28,14 +29,14 @@ when = { python = "3.9", gpu = true }
 reason = "CUDA 12.8 needs Python 3.10"
 "#;
 
-/// Writes a file below `folder`, and its folders.
+/// Writes a file below `folder`. Creates missing parent folders.
 pub(crate) fn write(folder: &Path, path: &str, text: &str) {
     let path = folder.join(path);
     fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
     fs_err::write(path, text).expect("a file");
 }
 
-/// Copies the files of a folder, its folders, and what its links point to, to a folder that need not exist.
+/// Copies a folder recursively. Follows links. Creates the target folder.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs_err::create_dir_all(to).expect("a folder");
     for entry in fs_err::read_dir(from).expect("a folder") {
@@ -49,7 +50,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The folder of an example.
+/// Returns the folder of an example.
 pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
@@ -74,8 +75,8 @@ impl Project {
         &self.path
     }
 
-    /// Everything beside the project's folder.
-    pub(crate) fn neighbours(&self) -> Vec<OsString> {
+    /// Returns the names of other entries of the parent folder.
+    pub(crate) fn siblings(&self) -> Vec<OsString> {
         let entries = fs_err::read_dir(self.folder.path()).expect("a folder");
         let names = entries.map(|entry| entry.expect("an entry").file_name());
         names.filter(|name| name != "project").collect()
@@ -87,21 +88,20 @@ impl Project {
 
     pub(crate) fn basegen(&self, arguments: &str) -> Command {
         let mut command = basegen(arguments);
-        // Nothing is written there: what has an engine is tested elsewhere.
+        // Commands without an engine must not write to the home folder.
         command.current_dir(self.path()).env("HOME", "/nonexistent");
         command
     }
 }
 
-/// The command with `arguments`, split at spaces, in the repository's own folder and with
-/// nothing of the environment.
+/// Returns a command with `arguments`, split at whitespace, in this repository and with an empty environment.
 pub(crate) fn basegen(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
     command.args(arguments.split_whitespace()).env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
 
-/// What a command prints on stdout when it succeeds.
+/// Runs a command that must succeed, and returns its stdout.
 pub(crate) fn stdout(mut command: Command) -> String {
     let output = command.output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -109,8 +109,8 @@ pub(crate) fn stdout(mut command: Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What a command prints on stdout and then on stderr, and its exit code.
-pub(crate) fn told(mut command: Command) -> String {
+/// Runs a command and returns its stdout, stderr and exit code as one text.
+pub(crate) fn output(mut command: Command) -> String {
     let output = command.output().expect("the command runs");
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -118,7 +118,7 @@ pub(crate) fn told(mut command: Command) -> String {
     format!("{out}{err}exit code {code}")
 }
 
-/// Runs git in `folder`, without the configuration of the user, the system and git's hooks.
+/// Runs git in `folder`, without the user's and the system's configuration.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
@@ -127,21 +127,22 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes a folder a git repository with one commit of its files.
-pub(crate) fn init(folder: &Path) {
+/// Turns a folder into a git repository with one commit that contains all files.
+pub(crate) fn init_repository(folder: &Path) {
     git(folder, &["init", "--quiet"]);
     git(folder, &["add", "--all"]);
     git(folder, &["commit", "--quiet", "--message", "first"]);
 }
 
+/// Commits all files and tags the commit.
 pub(crate) fn commit(project: &Project, tag: &str) {
     git(project.path(), &["add", "--all"]);
     git(project.path(), &["commit", "--quiet", "--message", tag]);
     git(project.path(), &["tag", tag]);
 }
 
-/// The usual project, committed and called `first`.
-pub(crate) fn committed() -> Project {
+/// Returns a project in a git repository with one commit, tagged `first`.
+pub(crate) fn committed_project() -> Project {
     let project = Project::new();
     git(project.path(), &["init", "--quiet"]);
     commit(&project, "first");

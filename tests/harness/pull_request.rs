@@ -1,4 +1,4 @@
-//! A repository, a release, and somebody who proposes it.
+//! Opens release pull requests through the library, in a repository of the fake GitHub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use basegen::registry::{Network, RetryPolicy};
 
 use crate::harness::github::FakeGitHub;
 
-/// The branch of the release that [`request`] proposes.
+/// The branch of [`request`].
 pub const BRANCH: &str = "basegen/release-v1.3.0";
 
-/// A repository whose version is 1.2.3.
+/// Starts a GitHub with a repository of version v1.2.3.
 pub async fn repository() -> FakeGitHub {
     FakeGitHub::start(&[("VERSION", "v1.2.3\n"), ("README.md", "images\n")]).await
 }
@@ -43,7 +43,7 @@ pub fn options(github: &FakeGitHub, access: Access) -> GitHubOptions {
     }
 }
 
-/// The release of v1.3.0.
+/// Returns the pull request of v1.3.0.
 pub fn request() -> ReleasePullRequest {
     release("v1.3.0")
 }
@@ -65,37 +65,37 @@ pub fn release(version: &str) -> ReleasePullRequest {
 }
 
 pub fn changes(version: &str) -> Vec<FileChange> {
-    vec![text("VERSION", &format!("{version}\n"))]
+    vec![text_file("VERSION", &format!("{version}\n"))]
 }
 
-/// A file that is to hold a text, and keeps its mode.
-pub fn text(path: &str, text: &str) -> FileChange {
+/// Returns a change of a file's content that keeps its mode.
+pub fn text_file(path: &str, text: &str) -> FileChange {
     FileChange { path: path.to_owned(), content: Some(text.into()), executable: None }
 }
 
-/// One that may be executed.
-pub fn script(path: &str, text: &str) -> FileChange {
-    FileChange { executable: Some(true), ..self::text(path, text) }
+/// Returns a change that makes a file executable.
+pub fn executable_file(path: &str, text: &str) -> FileChange {
+    FileChange { executable: Some(true), ..text_file(path, text) }
 }
 
-/// Proposes the release as a run does, from the start.
-pub async fn propose(
+/// Opens or updates the pull request with a new client, like a run of basegen. Returns `None` if the base already has the version.
+pub async fn try_propose(
     github: &FakeGitHub,
     request: &ReleasePullRequest,
 ) -> Result<Option<Opened>, GitHubError> {
-    propose_as(github, token("canary-person"), request).await
+    try_propose_as(github, token("canary-person"), request).await
 }
 
-pub async fn propose_as(
+pub async fn try_propose_as(
     github: &FakeGitHub,
     access: Access,
     request: &ReleasePullRequest,
 ) -> Result<Option<Opened>, GitHubError> {
-    propose_changes(github, access, request, &changes(request.version.as_str())).await
+    try_propose_changes(github, access, request, &changes(request.version.as_str())).await
 }
 
-/// The same of other changes; the first is that of the version.
-pub async fn propose_changes(
+/// Opens or updates a pull request with the changes `wanted`. The first must be that of `VERSION`.
+pub async fn try_propose_changes(
     github: &FakeGitHub,
     access: Access,
     request: &ReleasePullRequest,
@@ -110,20 +110,25 @@ pub async fn propose_changes(
     client.open(request, &base, &branch).await
 }
 
-pub async fn opened(github: &FakeGitHub, request: &ReleasePullRequest) -> Opened {
-    match propose(github, request).await {
+/// Opens or updates the pull request. Panics on an error, or if the base already has the version.
+pub async fn propose(github: &FakeGitHub, request: &ReleasePullRequest) -> Opened {
+    match try_propose(github, request).await {
         Ok(opened) => opened.expect("a pull request"),
         Err(error) => panic!("{}", Report::from(error)),
     }
 }
 
-pub async fn error(github: &FakeGitHub, request: &ReleasePullRequest) -> String {
-    error_as(github, token("canary-person"), request).await
+pub async fn proposal_error(github: &FakeGitHub, request: &ReleasePullRequest) -> String {
+    proposal_error_as(github, token("canary-person"), request).await
 }
 
-/// The error as a user sees it.
-pub async fn error_as(github: &FakeGitHub, access: Access, request: &ReleasePullRequest) -> String {
-    match propose_as(github, access, request).await {
+/// Returns the error as users see it.
+pub async fn proposal_error_as(
+    github: &FakeGitHub,
+    access: Access,
+    request: &ReleasePullRequest,
+) -> String {
+    match try_propose_as(github, access, request).await {
         Ok(opened) => panic!("{opened:?}"),
         Err(error) => Report::from(error).to_string().replace(&host(github), "HOST"),
     }
@@ -133,14 +138,13 @@ pub fn host(github: &FakeGitHub) -> String {
     github.api().trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned()
 }
 
-/// How the repository stands: its open pull requests, each with its branch and what that holds
-/// beyond the base.
-pub fn state(github: &FakeGitHub) -> String {
+/// Returns a line for each open pull request, with its branch and the files that it changes.
+pub fn open_pull_requests(github: &FakeGitHub) -> String {
     let lines = github.with(|store| {
         let pulls = store.pulls.iter().filter(|pull| pull.is_open);
         let lines = pulls.map(|pull| {
             let (head, base) = (&store.branches[&pull.head], &store.branches[&pull.base]);
-            let changed = store.differing(&store.common(head, base), head);
+            let changed = store.changed_paths(&store.merge_base(head, base), head);
             format!("#{} {} from {}: {}", pull.number, pull.title, pull.head, changed.join(" "))
         });
         lines.collect::<Vec<_>>()

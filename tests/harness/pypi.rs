@@ -1,10 +1,10 @@
-//! Packages from PyPI, each in an environment of its own in the user's cache.
+//! Python environments with packages from PyPI, in the user's cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Returns the folder of a Python environment with these requirements, which it installs once.
+/// Returns the folder of a Python environment with these requirements. The first call installs it.
 pub(crate) fn environment(requirements: &[&str]) -> PathBuf {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = INSTALLING.lock();
@@ -17,25 +17,25 @@ pub(crate) fn environment(requirements: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
 }
 
-/// The release of Truss whose requirements the images have.
-pub(crate) fn truss() -> String {
-    pinned("server/truss.in")
+/// Returns the requirement `truss==…` of the images.
+pub(crate) fn truss_requirement() -> String {
+    requirement("server/truss.in")
 }
 
-/// The uv that the images have.
-pub(crate) fn uv() -> String {
-    pinned("uv/requirements.txt")
+/// Returns the requirement `uv==…` of the images.
+pub(crate) fn uv_requirement() -> String {
+    requirement("uv/requirements.txt")
 }
 
-/// Returns the one requirement of a file of the images.
-fn pinned(path: &str) -> String {
+/// Returns the first pinned requirement of a file in `dockerfiles/`.
+fn requirement(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dockerfiles").join(path);
     let text = fs_err::read_to_string(path).expect("a pinned release");
     let line = text.lines().find(|line| line.contains("==")).expect("a requirement");
     line.trim_end_matches([' ', '\\']).to_owned()
 }
 
-/// Runs a script with `arguments` in an environment, below `folder`, and returns the JSON that it prints.
+/// Runs a Python script in an environment, in `folder`, and returns the JSON that it prints.
 pub(crate) fn run(
     environment: &Path,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! What the tests have in common.
+//! Registry clients, credentials and images for tests of the client itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,46 +18,46 @@ use crate::harness::registry::{Access, Account, FakeRegistry};
 
 pub const PASSWORD: &str = "canary:pass$word";
 
-/// Options under which no test waits, unless a registry says so.
+/// Returns options with short delays between attempts.
 pub fn options(credentials: Credentials) -> RegistryOptions {
     RegistryOptions {
         retry: RetryPolicy { first_wait: Duration::from_millis(1), ..RetryPolicy::default() },
-        // The tests whose clock stands still would jump to the end of these.
+        // With a paused clock, tokio would advance to these timeouts at once.
         timeouts: Timeouts { connect: None, idle: None },
         ..RegistryOptions::new(Arc::new(credentials))
     }
 }
 
-/// A client without credentials.
+/// Returns a client without credentials.
 pub fn client() -> Registries {
-    with(&options(Credentials::anonymous()))
+    client_with(&options(Credentials::anonymous()))
 }
 
-/// A client with the credentials of [`account`] for this registry.
-pub fn client_of(registry: &FakeRegistry) -> Registries {
-    with(&options(password(&registry.host(), "$oauthtoken", PASSWORD)))
+/// Returns a client with the credentials of [`account`] for this registry.
+pub fn authenticated_client(registry: &FakeRegistry) -> Registries {
+    client_with(&options(password_credentials(&registry.host(), "$oauthtoken", PASSWORD)))
 }
 
-pub fn with(options: &RegistryOptions) -> Registries {
+pub fn client_with(options: &RegistryOptions) -> Registries {
     Registries::new(options).expect("a client")
 }
 
-/// Whom [`client_of`] knows.
+/// Returns the account of [`authenticated_client`].
 pub fn account() -> Account {
     Account::new("$oauthtoken", PASSWORD)
 }
 
-pub fn bearer() -> Access {
+pub fn bearer_access() -> Access {
     Access::Bearer(account())
 }
 
-/// Credentials as `docker login` keeps them.
-pub fn password(host: &str, username: &str, password: &str) -> Credentials {
+/// Returns credentials in the format of `docker login`.
+pub fn password_credentials(host: &str, username: &str, password: &str) -> Credentials {
     let auth = STANDARD.encode(format!("{username}:{password}"));
     docker_config(&json!({ "auths": { host: { "auth": auth } } }))
 }
 
-pub fn identity_token(host: &str, token: &str) -> Credentials {
+pub fn identity_token_credentials(host: &str, token: &str) -> Credentials {
     docker_config(&json!({ "auths": { host: { "identitytoken": token } } }))
 }
 
@@ -72,8 +72,8 @@ pub fn tag(name: &str) -> Tag {
     name.parse().expect("a tag")
 }
 
-/// Bytes that do not repeat themselves.
-pub fn bytes(length: usize) -> Bytes {
+/// Returns pseudorandom bytes, the same in each run.
+pub fn sample_bytes(length: usize) -> Bytes {
     let mut state = 0x9e37_79b9_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -82,8 +82,8 @@ pub fn bytes(length: usize) -> Bytes {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// An image whose blobs are these.
-pub fn image(config: &Digest, layers: &[Digest]) -> Manifest {
+/// Returns the manifest of an image with these blobs.
+pub fn image_manifest(config: &Digest, layers: &[Digest]) -> Manifest {
     let entry = |digest: &Digest| json!({ "mediaType": "x/y", "digest": digest, "size": 1 });
     let document = json!({
         "schemaVersion": 2,
@@ -94,16 +94,16 @@ pub fn image(config: &Digest, layers: &[Digest]) -> Manifest {
     Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: document.to_string().into() }
 }
 
-/// An image without layers in `repository`, under `name`; its configuration is the name.
-pub fn published(registry: &FakeRegistry, path: &str, name: &str) -> Manifest {
-    let config = registry.add_blob(path, name.to_owned());
-    let manifest = image(&config, &[]);
-    registry.add_manifest(path, name, &manifest.media_type, manifest.bytes.clone());
+/// Adds an image without layers to the registry. Its configuration is the tag.
+pub fn add_image(registry: &FakeRegistry, path: &str, tag: &str) -> Manifest {
+    let config = registry.add_blob(path, tag.to_owned());
+    let manifest = image_manifest(&config, &[]);
+    registry.add_manifest(path, tag, &manifest.media_type, manifest.bytes.clone());
     manifest
 }
 
-/// Pushes blobs and then an image of them under `name`.
-pub async fn push(
+/// Pushes an image of one layer with the tag `name`. Its configuration is the tag.
+pub async fn push_image(
     client: &Registries,
     repository: &Repository,
     name: &str,
@@ -112,12 +112,12 @@ pub async fn push(
     let (config, layer) = (Blob::new(name.to_owned().into()), Blob::new(layer));
     client.push_blob(repository, &config).await?;
     client.push_blob(repository, &layer).await?;
-    let manifest = image(config.digest(), &[layer.digest().clone()]);
+    let manifest = image_manifest(config.digest(), &[layer.digest().clone()]);
     client.put_manifest(repository, &tag(name), &manifest).await?;
     Ok(manifest)
 }
 
-/// An error as a user sees it, with the registry's port left out.
-pub fn shown(error: RegistryError, registry: &FakeRegistry) -> String {
+/// Returns the error as users see it, with `registry` in place of the registry's address.
+pub fn format_error(error: RegistryError, registry: &FakeRegistry) -> String {
     Report::from(error).to_string().replace(&registry.host(), "registry")
 }

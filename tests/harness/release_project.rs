@@ -1,4 +1,4 @@
-//! A project whose images are in a registry already, so that no engine is needed to release them.
+//! A project whose images are already staged in a registry, so that a release needs no engine.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -33,12 +33,12 @@ constant = "BASE_IMAGE_VERSION"
 readme = "README.md"
 "#;
 
-/// The table that the README shows; its rows name the version.
+/// A README with the markers of the generated table of images, whose rows contain the version.
 pub const README: &str = "# Images\n\n<!-- images: generated -->\n\n<!-- end of images -->\n";
 
 pub const CONSTANT: &str = "# The images.\nBASE_IMAGE_VERSION = \"v1.2.3\"  # see VERSION\n";
 
-/// The files of the project that its repository has.
+/// The files of the project that its repository on GitHub contains.
 pub const FILES: [(&str, &str); 3] =
     [("VERSION", "v1.2.3\n"), ("images/constants.py", CONSTANT), ("README.md", README)];
 
@@ -55,7 +55,7 @@ impl Project {
             registry: FakeRegistry::start().await,
             github: FakeGitHub::start(&FILES).await,
         };
-        project.matrix("");
+        project.write_matrix("");
         project.write("dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{python}}.txt /\n");
         project.write("dockerfiles/3.11.txt", "3.11\n");
         project.write("dockerfiles/3.12.txt", "3.12\n");
@@ -65,7 +65,7 @@ impl Project {
         project
     }
 
-    /// One whose v1.2.3 is published.
+    /// Returns a project whose version v1.2.3 is published.
     pub async fn released() -> Self {
         let project = Self::new().await;
         project.stage();
@@ -76,7 +76,8 @@ impl Project {
         project
     }
 
-    pub fn matrix(&self, more: &str) {
+    /// Writes the matrix file, followed by `more`.
+    pub fn write_matrix(&self, more: &str) {
         let matrix = MATRIX.replace("REGISTRY", &self.registry.host());
         self.write("matrix.toml", &format!("{matrix}{more}"));
     }
@@ -99,14 +100,13 @@ impl Project {
         fs_err::read_to_string(self.path(path)).expect("a file")
     }
 
-    /// Puts the images of the matrix into the registry, as a run does that has built them and
-    /// named none.
+    /// Adds the images of the matrix to the registry, with staging tags only.
     pub fn stage(&self) {
-        self.stage_of("matrix.toml");
+        self.stage_matrix("matrix.toml");
     }
 
-    pub fn stage_of(&self, matrix: &str) {
-        // The version is in no image.
+    pub fn stage_matrix(&self, matrix: &str) {
+        // Images do not contain the version.
         for variant in variants(&self.path(matrix), "v0.0.0") {
             let staging = &variant.staging[0];
             let labels = BTreeMap::from([
@@ -136,7 +136,7 @@ impl Project {
         }
     }
 
-    /// A command with the token of a person, and nothing else of the environment.
+    /// Returns a command with a person's token and no other variables of the environment.
     pub fn basegen(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
         command
@@ -148,20 +148,20 @@ impl Project {
             .env("GITHUB_API_URL", self.github.api())
             .env("GITHUB_REPOSITORY", REPOSITORY)
             .env("GITHUB_TOKEN", "canary-person")
-            // What was just published is found by the tags alone.
+            // No command may need an engine.
             .env("DOCKER_HOST", "unix:///nonexistent");
         command
     }
 
-    /// What a command says, and how it ends; addresses left out.
-    pub async fn told(&self, mut command: Command) -> String {
+    /// Runs a command and returns its stdout, stderr and exit code, without addresses.
+    pub async fn output(&self, mut command: Command) -> String {
         let output = command.output().await.expect("the command runs");
-        self.shown(&output)
+        self.format_output(&output)
     }
 
-    /// A text without what differs from run to run: the registry's address, and the digest of the
-    /// release set, which lists that address.
-    pub fn settled(&self, text: &str) -> String {
+    /// Replaces the parts of a text that differ between runs: the registry's address, and the digest of the release set, which
+    /// depends on that address.
+    pub fn normalize(&self, text: &str) -> String {
         let text = text.replace(&self.registry.host(), "REGISTRY");
         let lines = text.lines().map(|line| match line.split_once("The release set is ") {
             Some((before, _)) => format!("{before}The release set is SET"),
@@ -170,11 +170,10 @@ impl Project {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    pub fn shown(&self, output: &Output) -> String {
+    pub fn format_output(&self, output: &Output) -> String {
         let text = |bytes: &[u8]| {
-            let text = self.settled(&String::from_utf8_lossy(bytes));
+            let text = self.normalize(&String::from_utf8_lossy(bytes));
             let host = self.github.api().replace("http://", "").replace("/api/v3", "");
-            // How long it took is nobody's business here.
             let lines = text.replace(&host, "GITHUB");
             let lines = lines.lines().map(|line| match line.split_once(" tags set in ") {
                 Some((before, _)) => format!("{before} tags set in TIME"),
@@ -186,14 +185,15 @@ impl Project {
         format!("{}\n----- stderr\n{}\n----- {code}", text(&output.stdout), text(&output.stderr))
     }
 
+    /// Runs a command that must succeed, and returns its stdout.
     pub async fn stdout(&self, arguments: &str) -> String {
         let output = self.basegen(arguments).output().await.expect("the command runs");
-        assert!(output.status.success(), "{}", self.shown(&output));
+        assert!(output.status.success(), "{}", self.format_output(&output));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// Merges the open pull request, as its reviewers do.
-    pub fn merge(&self) {
+    /// Merges the open pull request on GitHub, and updates the files of the project.
+    pub fn merge_pull_request(&self) {
         self.github.with(|store| {
             let pull = store.pulls.iter_mut().find(|pull| pull.is_open).expect("an open one");
             pull.is_open = false;

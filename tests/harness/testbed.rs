@@ -1,15 +1,15 @@
-//! The test bed, from the environment, and small builds for it.
+//! The engine and the registry of the test bed, from the environment, and small builds for them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
     EngineEnvironment, EngineRequest, JobDependencies,
 };
-use basegen::event::{Event, Events, Failure, Listener};
+use basegen::event::Failure;
 use basegen::image::{Compression, Reference};
 use basegen::render::{BuildContext, ContextFile};
 use bytes::Bytes;
@@ -19,21 +19,23 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+pub(crate) use crate::harness::events::RecordedEvents;
+
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: `make test` brings the test bed up and runs these tests")
+        panic!("{name} is not set: run these tests with `make test`, which starts the test bed")
     })
 }
 
-/// Returns a command that runs basegen in `folder`, which also gets its logs and locks.
+/// Returns a command that runs basegen in `folder` and writes its logs and locks there.
 pub(crate) fn basegen(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
     command.current_dir(folder).env("XDG_STATE_HOME", folder.join("state"));
     command
 }
 
-/// The docker client of the test bed, with buildx as a plugin.
-pub(crate) fn docker_client(arguments: &[&str]) -> Command {
+/// Returns a command of the test bed's docker client, which has the buildx plugin.
+pub(crate) fn docker_command(arguments: &[&str]) -> Command {
     let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
     let mut command = Command::new(docker);
     command.args(arguments);
@@ -43,17 +45,16 @@ pub(crate) fn docker_client(arguments: &[&str]) -> Command {
     command
 }
 
-/// The registry of the test bed. Before its name is first told, the engine pulls the image that
-/// tests build on: BuildKit finds nothing in its cache of what stands on an image as long as a
-/// build is open that has pulled it.
+/// Returns the address of the test bed's registry. The first call pulls the upstream image of the tests: while the build that pulls an
+/// image is open, BuildKit finds no cached steps on top of that image.
 pub(crate) fn registry() -> String {
     static PULLED: OnceLock<()> = OnceLock::new();
     let registry = variable("BASEGEN_TESTBED_REGISTRY");
     PULLED.get_or_init(|| {
         let registry = registry.clone();
-        // Some who ask are tasks themselves, and may not wait for another.
+        // The caller may be an async task, which must not block on another runtime.
         let pulled = std::thread::spawn(move || pull(&registry)).join();
-        pulled.expect("the image that tests build on");
+        pulled.expect("the upstream image");
     });
     registry
 }
@@ -66,7 +67,7 @@ fn pull(registry: &str) {
     });
 }
 
-/// The engine of the test bed.
+/// Connects to the test bed's engine.
 pub(crate) async fn engine() -> ConnectedEngine {
     let request = EngineRequest {
         environment: EngineEnvironment {
@@ -87,20 +88,20 @@ pub(crate) async fn builder(destination: Destination) -> BuildKitEngine {
     builder.expect("a builder")
 }
 
-/// Whether the engine keeps images in a graph driver's store. It then has no exporter but its
-/// own, and pushes what it keeps: with Docker's media types, gzip, and under a tag.
+/// Returns whether the engine stores images with a graph driver. Such an engine exports only to its own store, and pushes from there:
+/// with Docker's media types, gzip, and by tag.
 pub(crate) async fn has_graph_driver() -> bool {
-    let info = docker().info().await.expect("the engine says how it is set up");
+    let info = docker().info().await.expect("the engine's configuration");
     let status = info.driver_status.unwrap_or_default();
     !status.iter().any(|pair| pair.first().is_some_and(|key| key == "driver-type"))
 }
 
-/// Text that no other test and no earlier run used, so that nothing of it is cached.
+/// Returns a random text, which makes a build step unique, so that it is not cached.
 pub(crate) fn unique() -> String {
     hex::encode(rand::random::<[u8; 6]>())
 }
 
-/// A job for `dockerfile` with `files`, called `name` in the test bed's registry.
+/// Returns a job that builds `dockerfile` with `files`, and pushes to the repository `basegen-test/NAME` of the test bed's registry.
 pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> BuildJob {
     job_in(&registry(), name, dockerfile, files)
 }
@@ -136,54 +137,21 @@ pub(crate) fn reference(text: &str) -> Reference {
     text.parse().expect("a reference")
 }
 
-/// Remembers every event.
-#[derive(Default)]
-pub(crate) struct Heard(pub(crate) Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn hear(&self, event: &Event) {
-        self.0.lock().expect("events").push(event.clone());
-    }
-}
-
-impl Heard {
-    pub(crate) fn events(self: &Arc<Self>) -> Events {
-        let listener: Arc<dyn Listener> = Arc::<Self>::clone(self);
-        Events::to(listener)
-    }
-
-    /// The lines that steps wrote.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let events = self.0.lock().expect("events");
-        let lines = events.iter().filter_map(|event| match event {
-            Event::Log { line, .. } => Some(line.clone()),
-            _ => None,
-        });
-        lines.collect()
-    }
-
-    /// Everything as JSON, as `--progress json` would print it.
-    pub(crate) fn json(&self) -> String {
-        let events = self.0.lock().expect("events");
-        serde_json::to_string(&*events).expect("JSON")
-    }
-}
-
 pub(crate) async fn build(
     engine: &BuildKitEngine,
     job: &BuildJob,
 ) -> Result<BuiltImage, Box<Failure>> {
-    let events = Arc::new(Heard::default()).events();
-    // The future of a build is large.
+    let events = Arc::new(RecordedEvents::default()).events();
+    // Boxed because the future of a build is large.
     Box::pin(engine.build(job, &events, JobDependencies::none())).await
 }
 
-/// Asks the registry for `path`; gives the digest header and the body.
+/// Fetches `path` from the test bed's registry. Returns the digest header and the body.
 pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
     fetch_from(&registry(), path).await
 }
 
-/// The same of another registry.
+/// Fetches `path` from the registry `host`. Returns the digest header and the body.
 pub(crate) async fn fetch_from(host: &str, path: &str) -> (Option<String>, Bytes) {
     let response = get(host, path).await;
     assert!(response.status().is_success(), "{path}: {}", response.status());
@@ -193,7 +161,8 @@ pub(crate) async fn fetch_from(host: &str, path: &str) -> (Option<String>, Bytes
     (digest, body.to_bytes())
 }
 
-async fn ask(path: &str) -> (http::StatusCode, Bytes) {
+/// Fetches `path` from the test bed's registry. Returns the status and the body, also of errors.
+async fn fetch_any(path: &str) -> (http::StatusCode, Bytes) {
     let response = get(&registry(), path).await;
     let status = response.status();
     (status, response.into_body().collect().await.expect("a body").to_bytes())
@@ -208,35 +177,33 @@ async fn get(host: &str, path: &str) -> http::Response<hyper::body::Incoming> {
         .header("host", host)
         .header("accept", "application/vnd.oci.image.manifest.v1+json")
         .header("accept", "application/vnd.oci.image.index.v1+json")
-        // Or a registry makes an older kind of what Docker's old image store pushed.
+        // Without these types, a registry converts manifests of Docker's old image store to schema 1.
         .header("accept", "application/vnd.docker.distribution.manifest.v2+json")
         .header("accept", "application/vnd.docker.distribution.manifest.list.v2+json")
         .body(Empty::<Bytes>::new())
         .expect("a request");
-    sender.send_request(request).await.expect("an answer")
+    sender.send_request(request).await.expect("a response")
 }
 
-/// The manifest that the registry has under `reference`, and its digest. Of an index, such as
-/// upstream images have, it is the first image's manifest.
+/// Returns the digest and the manifest of `reference`. If it is an index, returns those of its first image.
 pub(crate) async fn manifest(reference: &Reference) -> (String, Value) {
-    named(reference.repository.path(), reference.tag.to_string()).await
+    manifest_of(reference.repository.path(), reference.tag.to_string()).await
 }
 
-/// The manifest of an image that was pushed for `job`.
-pub(crate) async fn pushed(job: &BuildJob, image: &BuiltImage) -> Value {
+/// Returns the manifest of an image that was pushed for `job`.
+pub(crate) async fn pushed_manifest(job: &BuildJob, image: &BuiltImage) -> Value {
     let repository = job.references[0].repository.path();
-    named(repository, image.digest.to_string()).await.1
+    manifest_of(repository, image.digest.to_string()).await.1
 }
 
-/// The tags of the repository that `job` is pushed to.
+/// Returns the tags of the repository that `job` pushes to.
 pub(crate) async fn tags(job: &BuildJob) -> Vec<String> {
-    tags_of(job.references[0].repository.path()).await
+    repository_tags(job.references[0].repository.path()).await
 }
 
-/// The tags of `repository`.
-pub(crate) async fn tags_of(repository: &str) -> Vec<String> {
-    let (status, body) = ask(&format!("/v2/{repository}/tags/list")).await;
-    // Distribution 2.8 knows no repository that has no tag.
+pub(crate) async fn repository_tags(repository: &str) -> Vec<String> {
+    let (status, body) = fetch_any(&format!("/v2/{repository}/tags/list")).await;
+    // Distribution 2.8 returns an error for a repository without tags.
     if status == http::StatusCode::NOT_FOUND {
         return Vec::new();
     }
@@ -245,51 +212,51 @@ pub(crate) async fn tags_of(repository: &str) -> Vec<String> {
     tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect()
 }
 
-/// Whether the registry has anything of the repository that `job` is pushed to.
-pub(crate) async fn knows(job: &BuildJob) -> bool {
+/// Returns whether the repository that `job` pushes to exists.
+pub(crate) async fn has_repository(job: &BuildJob) -> bool {
     let path = job.references[0].repository.path();
-    // The list begins behind `last`, which is the name without its last letter.
-    let (_, body) = ask(&format!("/v2/_catalog?n=1&last={}", &path[..path.len() - 1])).await;
+    // The list starts after `last`: here, the name without its last letter.
+    let (_, body) = fetch_any(&format!("/v2/_catalog?n=1&last={}", &path[..path.len() - 1])).await;
     let list: Value = serde_json::from_slice(&body).expect("a list");
     list["repositories"][0] == path
 }
 
-async fn named(repository: &str, mut name: String) -> (String, Value) {
+async fn manifest_of(repository: &str, mut reference: String) -> (String, Value) {
     loop {
-        let (digest, body) = fetch(&format!("/v2/{repository}/manifests/{name}")).await;
+        let (digest, body) = fetch(&format!("/v2/{repository}/manifests/{reference}")).await;
         let manifest: Value = serde_json::from_slice(&body).expect("a manifest");
         match manifest["manifests"][0]["digest"].as_str() {
-            Some(first) => first.clone_into(&mut name),
+            Some(first) => first.clone_into(&mut reference),
             None => return (digest.expect("a digest"), manifest),
         }
     }
 }
 
-/// The digests of a manifest's layers.
+/// Returns the digests of a manifest's layers.
 pub(crate) fn layers(manifest: &Value) -> Vec<String> {
     let layers = manifest["layers"].as_array().expect("layers");
     let digests = layers.iter().map(|layer| layer["digest"].as_str().expect("a digest"));
     digests.map(str::to_owned).collect()
 }
 
-/// The path of the engine's socket.
+/// Returns the path of the engine's socket.
 pub(crate) fn socket() -> String {
     let host = variable("DOCKER_HOST");
     let path = host.strip_prefix("unix://");
-    path.expect("the test bed's engine is on a unix socket").to_owned()
+    path.expect("a unix socket").to_owned()
 }
 
-/// Docker's own API on the same engine.
+/// Returns a client of the engine's Docker API.
 pub(crate) fn docker() -> bollard::Docker {
     bollard::Docker::connect_with_unix(&socket(), 60, bollard::API_DEFAULT_VERSION).expect("Docker")
 }
 
-/// The records of the engine's build cache, as Docker's API has them in all its versions.
+/// Returns the records of the engine's build cache, from an API that all versions of Docker have.
 pub(crate) async fn build_cache() -> Vec<Value> {
     let mut stream = UnixStream::connect(socket()).await.expect("the engine");
     stream.write_all(b"GET /system/df?type=build-cache HTTP/1.0\r\n\r\n").await.expect("a request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
+    stream.read_to_string(&mut answer).await.expect("a response");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
     let usage: Value = serde_json::from_str(body).expect("JSON");
     usage["BuildCache"].as_array().cloned().unwrap_or_default()

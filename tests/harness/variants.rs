@@ -1,4 +1,4 @@
-//! The variants of a matrix as a run would build them.
+//! The variants of a matrix, with the fingerprints and tags that a run computes.
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ pub struct Variant {
     pub fingerprint: Fingerprint,
     /// The value of the label [`Inputs::LABEL`].
     pub inputs: String,
-    /// The staging tag and, if the variant has checks, the tag of the checked image.
+    /// The staging tag and, if the variant has checks, the staging tag of the checked image.
     pub staging: Vec<Tag>,
-    /// The contents of the files that it copies.
+    /// The concatenated contents of the files that it copies.
     pub files: String,
 }
 
-/// Returns all variants of the matrix file, named after `version`. Their upstream images must be pinned.
+/// Returns all variants of the matrix file, with tags for `version`. Their upstream images must be pinned.
 pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
     let matrix = matrix::load(matrix).expect("a matrix");
     let selected = matrix.select(&Selection::default()).expect("all of it");

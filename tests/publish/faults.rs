@@ -3,7 +3,7 @@
 use basegen::engine::Outcome;
 use basegen::error::ExitCode;
 
-use crate::harness::machine::{Machine, Release, WHOLE, names, release, row};
+use crate::harness::machine::{Machine, RELEASE_TAGS, Release, published_tags, release, row};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
@@ -13,18 +13,18 @@ async fn when_a_tag_fails_the_next_run_sets_the_rest() {
     registry.fail(Rule::every("PUT", "*/manifests/b-v1", denied));
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
-    assert_eq!(names(&registry), ["a-v1"], "neither aliases nor a set");
+    assert_eq!(published_tags(&registry), ["a-v1"], "neither aliases nor a set");
 
-    registry.mend();
-    registry.forget();
-    machine.whole(&v1).await;
-    assert_eq!(names(&registry), WHOLE);
+    registry.clear_faults();
+    registry.clear_requests();
+    machine.publish_whole(&v1).await;
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
     assert_eq!(registry.count("PUT", "*/manifests/a-v1"), 0);
     assert_eq!(registry.count("PUT", "*/manifests/b-v1"), 1);
-    assert_eq!(machine.built(), ["a", "b"]);
+    assert_eq!(machine.built_targets(), ["a", "b"]);
 }
 
 #[tokio::test]
@@ -32,8 +32,8 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::first("PUT", "*/manifests/*", Fault::CommitThenDrop));
     registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::CommitThenDrop));
-    Machine::new().whole(&release(&registry, "v1", "x")).await;
-    assert_eq!(names(&registry), WHOLE);
+    Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
 }
 
 #[tokio::test]
@@ -44,9 +44,9 @@ async fn a_wrong_digest_stops_the_release_before_any_tag() {
     // The pushes by digest and the staging tags pass; what is read back for the tags does not.
     registry.fail(Rule::every("HEAD", "*/acme/b/manifests/sha256:*", fault));
     let machine = Machine::new();
-    let error = machine.error(&release(&registry, "v1", "x")).await;
+    let error = machine.publish_error(&release(&registry, "v1", "x")).await;
     assert!(error.to_string().contains("digest"), "{error}");
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -54,8 +54,8 @@ async fn an_answer_without_location_or_digest_is_no_fault() {
     let registry = FakeRegistry::start().await;
     let bare = vec![("location", String::new()), ("docker-content-digest", String::new())];
     registry.fail(Rule::every("PUT", "*/manifests/*", Fault::Headers(bare)));
-    Machine::new().whole(&release(&registry, "v1", "x")).await;
-    assert_eq!(names(&registry), WHOLE);
+    Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
 }
 
 #[tokio::test]
@@ -73,13 +73,13 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
         // It goes down when the first of its blobs is to be pushed.
         down.fail(Rule::every("POST", "*", fault));
         let machine = Machine::new();
-        let outcomes = machine.unfinished(&both).await;
+        let outcomes = machine.publish_unfinished(&both).await;
         assert!(matches!(outcomes[..], [Outcome::Built(_), Outcome::Failed(_)]), "{outcomes:?}");
-        assert_eq!((names(&up), names(&down)), (Vec::new(), Vec::new()));
-        down.mend();
-        machine.whole(&both).await;
-        assert_eq!(machine.built(), ["a", "b"], "what is there is not built again");
-        assert_eq!(names(&up), ["a", "a-v1"]);
+        assert_eq!((published_tags(&up), published_tags(&down)), (Vec::new(), Vec::new()));
+        down.clear_faults();
+        machine.publish_whole(&both).await;
+        assert_eq!(machine.built_targets(), ["a", "b"], "what is there is not built again");
+        assert_eq!(published_tags(&up), ["a", "a-v1"]);
     }
 }
 
@@ -87,13 +87,13 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
 async fn an_image_that_fails_its_checks_stops_the_release() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
-    machine.builder.failing.insert("b".to_owned());
-    let outcomes = machine.unfinished(&release(&registry, "v1", "x")).await;
+    machine.engine.failing_targets.insert("b".to_owned());
+    let outcomes = machine.publish_unfinished(&release(&registry, "v1", "x")).await;
     assert!(matches!(outcomes[..], [Outcome::Built(_), Outcome::Failed(_)]), "{outcomes:?}");
-    assert_eq!(names(&registry), Vec::<String>::new());
-    machine.builder.failing.clear();
-    machine.whole(&release(&registry, "v1", "x")).await;
-    assert_eq!(machine.built(), ["a", "b"]);
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
+    machine.engine.failing_targets.clear();
+    machine.publish_whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(machine.built_targets(), ["a", "b"]);
 }
 
 #[tokio::test]
@@ -101,10 +101,10 @@ async fn an_image_that_vanishes_is_noticed_at_the_barrier() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");
-    machine.whole(&v1).await;
+    machine.publish_whole(&v1).await;
     let gone = Fault::error(404, "MANIFEST_UNKNOWN", "gone");
     registry.fail(Rule::every("HEAD", "*/acme/b/manifests/sha256:*", gone));
-    let error = machine.error(&release(&registry, "v2", "x")).await;
+    let error = machine.publish_error(&release(&registry, "v2", "x")).await;
     assert!(error.to_string().contains("was pushed but is missing in the registry"), "{error}");
-    assert!(!names(&registry).contains(&"a-v2".to_owned()));
+    assert!(!published_tags(&registry).contains(&"a-v2".to_owned()));
 }

@@ -7,7 +7,7 @@ use basegen::image::Size;
 use basegen::plan::{GpuFacts, Library};
 use basegen::publish::Staged;
 
-use crate::harness::machine::{Machine, Release, WHOLE, job_file, names, release};
+use crate::harness::machine::{Machine, RELEASE_TAGS, Release, job_file, published_tags, release};
 use crate::harness::registry::FakeRegistry;
 
 /// The release `version` whose second image has a library with machine code for `sm`.
@@ -26,24 +26,24 @@ fn gpu_release(registry: &FakeRegistry, version: &str, sm: &[&str]) -> Release {
 #[tokio::test]
 async fn a_release_that_loses_a_gpu_is_refused_before_anything_is_built() {
     let registry = FakeRegistry::start().await;
-    Machine::new().whole(&gpu_release(&registry, "v1", &["50", "60", "90"])).await;
+    Machine::new().publish_whole(&gpu_release(&registry, "v1", &["50", "60", "90"])).await;
     let mut v2 = gpu_release(&registry, "v2", &["90"]);
     let machine = Machine::new();
-    let error = machine.error(&v2).await;
+    let error = machine.publish_error(&v2).await;
     assert_eq!(error.exit_code(), ExitCode::Verify);
     insta::assert_snapshot!(error);
-    assert_eq!(machine.built(), Vec::<String>::new());
-    assert_eq!(names(&registry), WHOLE);
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
 
     let gpu = v2.rows[1].gpu.as_mut().expect("facts");
     gpu.droppable = vec!["50".to_owned()];
-    assert!(machine.error(&v2).await.to_string().contains("b: cublas lacks sm_60\n"));
+    assert!(machine.publish_error(&v2).await.to_string().contains("b: cublas lacks sm_60\n"));
     let gpu = v2.rows[1].gpu.as_mut().expect("facts");
     gpu.droppable.push("60".to_owned());
-    machine.whole(&v2).await;
+    machine.publish_whole(&v2).await;
     // The same again compares nothing, and a later release may have more.
-    machine.whole(&v2).await;
-    machine.whole(&gpu_release(&registry, "v3", &["80", "90"])).await;
+    machine.publish_whole(&v2).await;
+    machine.publish_whole(&gpu_release(&registry, "v3", &["80", "90"])).await;
 }
 
 #[tokio::test]
@@ -53,10 +53,10 @@ async fn an_image_that_is_too_large_is_staged_and_gets_no_tag() {
     v1.rows[0].max_size = Some(Size(10));
     v1.rows[1].max_size = Some(Size(2_600_000_000));
     let machine = Machine::new();
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Verify);
     insta::assert_snapshot!(error);
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     assert!(machine.stage(&v1).await.is_err());
 
     let mut higher = v1.clone();
@@ -68,6 +68,6 @@ async fn an_image_that_is_too_large_is_staged_and_gets_no_tag() {
     let error = machine.promote(&v1, &files).await.expect_err("too large");
     assert!(error.to_string().starts_with("an image is larger"), "{error}");
     machine.promote(&higher, &files).await.expect("tags");
-    assert_eq!(names(&registry), WHOLE);
-    assert_eq!(machine.built().len(), 2);
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
+    assert_eq!(machine.built_targets().len(), 2);
 }

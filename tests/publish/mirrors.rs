@@ -7,7 +7,7 @@ use basegen::registry::Manifest;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::harness::machine::{Machine, Release, WHOLE, job_file, names, release};
+use crate::harness::machine::{Machine, RELEASE_TAGS, Release, job_file, published_tags, release};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -91,15 +91,15 @@ async fn an_index_is_copied_byte_for_byte_without_an_engine() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
     let machine = Machine::new();
-    assert_eq!(machine.whole(&v1).await, digests);
+    assert_eq!(machine.publish_whole(&v1).await, digests);
     assert!(!machine.has_connected());
-    assert_eq!(names(&registry), WHOLE);
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
     assert_same(&source, &registry, &digests);
     assert_eq!(source.count("PUT", "*") + source.count("POST", "*"), 0);
 
     // Nothing is left to do.
-    [&source, &registry].into_iter().for_each(FakeRegistry::forget);
-    assert_eq!(machine.whole(&v1).await, digests);
+    [&source, &registry].into_iter().for_each(FakeRegistry::clear_requests);
+    assert_eq!(machine.publish_whole(&v1).await, digests);
     assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
     assert_eq!(source.count("*", "*"), 0);
 }
@@ -108,7 +108,7 @@ async fn an_index_is_copied_byte_for_byte_without_an_engine() {
 async fn a_registry_gets_each_blob_of_mirrored_images_once() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     // The layer that all six images share, and the layer and the configuration of each.
     assert_eq!(source.count("GET", "*/blobs/*"), 13);
     let shared = "shared by all".len() * 1000;
@@ -130,7 +130,7 @@ async fn a_registry_gets_each_blob_of_mirrored_images_once() {
 async fn images_of_the_same_registry_are_mounted() {
     let registry = FakeRegistry::start().await;
     let (v1, digests) = mirrored(&registry, "vendor/server", &registry);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     assert_same(&registry, &registry, &digests);
     assert_eq!(registry.count("GET", "*/blobs/*"), 0);
     assert_eq!(registry.uploaded_bytes(), 2, "that of the release set");
@@ -141,10 +141,10 @@ async fn a_mirrored_image_is_in_all_registries() {
     let source = FakeRegistry::start().await;
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
     let (v1, digests) = mirrored(&source, "vendor/server", &both[0]);
-    let v1 = v1.and_in(&both[1]);
-    Machine::new().whole(&v1).await;
+    let v1 = v1.with_replica(&both[1]);
+    Machine::new().publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(names(registry), WHOLE);
+        assert_eq!(published_tags(registry), RELEASE_TAGS);
         assert_same(&source, registry, &digests);
     }
 }
@@ -157,7 +157,7 @@ async fn a_version_tag_that_already_points_to_the_mirrored_image_is_kept() {
     add_index(&registry, "acme/a", "a");
     let index = registry.manifest("acme/a", &digests[0].to_string()).expect("an index");
     registry.add_manifest("acme/a", "a-v1", Manifest::OCI_INDEX, index);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     assert_same(&source, &registry, &digests);
 }
 
@@ -165,19 +165,19 @@ async fn a_version_tag_that_already_points_to_the_mirrored_image_is_kept() {
 async fn another_image_under_the_version_tag_is_a_conflict() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let mut other = v1.clone();
     let digest = add_index(&source, "vendor/server", "newer");
     other.rows[1].mirror.as_mut().expect("a mirror").digest = digest.clone();
     other.rows[1].fingerprint = Some(digest.to_string().parse().expect("a fingerprint"));
-    registry.forget();
-    let error = Machine::new().error(&other).await;
+    registry.clear_requests();
+    let error = Machine::new().publish_error(&other).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
     assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
     assert_same(&source, &registry, &digests);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     let machine = Machine { overwrite: true, ..Machine::new() };
-    machine.whole(&other).await;
+    machine.publish_whole(&other).await;
     assert_eq!(registry.tag("acme/b", "b-v1"), Some(digest));
 }
 
@@ -186,8 +186,8 @@ async fn a_source_that_does_not_exist_stops_the_release() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (mut v1, _) = mirrored(&source, "vendor/server", &registry);
     v1.rows[1].mirror.as_mut().expect("a mirror").digest = Digest::of(b"nothing");
-    let error = Machine::new().error(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
+    let error = Machine::new().publish_error(&v1).await;
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     let text = Report::to_string(&error).replace(&source.host(), "SOURCE");
     insta::assert_snapshot!(text);
 }
@@ -196,18 +196,18 @@ async fn a_source_that_does_not_exist_stops_the_release() {
 async fn mirrored_images_are_checked_where_they_are_published() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
-    let v1 = v1.checked_by("one");
+    let v1 = v1.with_checks("one");
     let mut machine = Machine::new();
-    machine.builder.failing.insert("b".to_owned());
-    machine.unfinished(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
-    machine.builder.failing.clear();
-    machine.whole(&v1).await;
-    assert_eq!(machine.checked(), ["a", "b"]);
-    assert_eq!(machine.built(), Vec::<String>::new());
+    machine.engine.failing_targets.insert("b".to_owned());
+    machine.publish_unfinished(&v1).await;
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
+    machine.engine.failing_targets.clear();
+    machine.publish_whole(&v1).await;
+    assert_eq!(machine.checked_targets(), ["a", "b"]);
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_same(&source, &registry, &digests);
-    assert_eq!(machine.whole(&v1).await, digests);
-    assert_eq!(machine.checked(), ["a", "b"], "they have passed");
+    assert_eq!(machine.publish_whole(&v1).await, digests);
+    assert_eq!(machine.checked_targets(), ["a", "b"], "they have passed");
 }
 
 #[tokio::test]
@@ -215,11 +215,11 @@ async fn jobs_stage_mirrored_images_and_a_merge_needs_no_file() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
     let machine = Machine::new();
-    assert_eq!(machine.staged(&v1).await, digests);
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(machine.stage_whole(&v1).await, digests);
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     let file = job_file("images.json", &v1, &digests);
     assert_eq!(machine.promote(&v1, &[file]).await.expect("a release"), digests);
-    assert_eq!(names(&registry), WHOLE);
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
     // A merge copies what no job has staged.
     let other = FakeRegistry::start().await;
     let (v1, digests) = mirrored(&source, "vendor/server", &other);
@@ -234,11 +234,11 @@ async fn a_copy_that_breaks_is_repeated() {
         let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
         let (v1, digests) = mirrored(&source, "vendor/server", &registry);
         if breaks_at_source {
-            source.fail(Rule::first("GET", "*/blobs/*", Fault::CutAnswer(700)));
+            source.fail(Rule::first("GET", "*/blobs/*", Fault::CutResponse(700)));
         } else {
             registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::CutRequest(700)));
         }
-        Machine::new().whole(&v1).await;
+        Machine::new().publish_whole(&v1).await;
         assert_same(&source, &registry, &digests);
     }
 }
@@ -249,10 +249,10 @@ async fn wrong_bytes_are_not_published() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
     let wrong =
-        Fault::Answer { status: 200, headers: Vec::new(), body: "wrong".repeat(2600).into() };
+        Fault::Response { status: 200, headers: Vec::new(), body: "wrong".repeat(2600).into() };
     source.fail(Rule::every("GET", "*/blobs/*", wrong));
-    Machine::new().error(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
+    Machine::new().publish_error(&v1).await;
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
 }
 
 /// The run is killed at each request to the source and to the registry in turn.
@@ -260,7 +260,7 @@ async fn wrong_bytes_are_not_published() {
 async fn a_copy_that_is_killed_at_any_request_is_finished_by_the_next() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let requests = [&source, &registry].map(|registry| registry.count("*", "*"));
     for (killed, requests) in requests.into_iter().enumerate() {
         for request in 1..=requests {
@@ -270,15 +270,19 @@ async fn a_copy_that_is_killed_at_any_request_is_finished_by_the_next() {
             let hangs = both[killed].fail(Rule::nth(request, "*", "*", Fault::Hang));
             tokio::select! {
                 published = machine.publish(&v1) => drop(published.expect("a release")),
-                () = hangs.reached() => {}
+                () = hangs.wait_until_used() => {}
             }
-            both[killed].mend();
+            both[killed].clear_faults();
             assert_eq!(
-                machine.whole(&v1).await,
+                machine.publish_whole(&v1).await,
                 digests,
                 "killed at request {request} of {killed}"
             );
-            assert_eq!(names(&both[1]), WHOLE, "killed at request {request} of {killed}");
+            assert_eq!(
+                published_tags(&both[1]),
+                RELEASE_TAGS,
+                "killed at request {request} of {killed}"
+            );
             assert_same(&both[0], &both[1], &digests);
         }
     }

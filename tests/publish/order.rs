@@ -3,7 +3,7 @@
 use basegen::image::Digest;
 use basegen::publish::{ReleaseSet, stray_aliases};
 
-use crate::harness::machine::{Machine, Release, client, meanwhile, reference, release};
+use crate::harness::machine::{Machine, Release, client, reference, release, run_during_hang};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 /// A registry with a release, and an older and a newer one that are staged there.
@@ -17,11 +17,11 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let registry = FakeRegistry::start().await;
-        Machine::new().whole(&release(&registry, "v1", "w")).await;
+        Machine::new().publish_whole(&release(&registry, "v1", "w")).await;
         let (older, newer) = (release(&registry, "v2", "x"), release(&registry, "v3", "y"));
-        Machine::new().staged(&older).await;
-        let newest = Machine::new().staged(&newer).await;
-        registry.forget();
+        Machine::new().stage_whole(&older).await;
+        let newest = Machine::new().stage_whole(&newer).await;
+        registry.clear_requests();
         Self { registry, older, newer, newest }
     }
 
@@ -40,7 +40,7 @@ impl Scene {
 /// How many requests a release makes whose images are staged.
 async fn requests() -> usize {
     let scene = Scene::new().await;
-    Machine::new().whole(&scene.older).await;
+    Machine::new().publish_whole(&scene.older).await;
     let requests = scene.registry.count("*", "*");
     assert!(requests > 20, "{requests}");
     requests
@@ -52,7 +52,12 @@ async fn a_release_that_is_met_at_any_request_by_a_newer_one_takes_nothing_back(
         let scene = Scene::new().await;
         let hangs = scene.registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         let (slow, quick) = (Machine::new(), Machine::new());
-        meanwhile(&hangs, slow.whole(&scene.older), quick.whole(&scene.newer)).await;
+        run_during_hang(
+            &hangs,
+            slow.publish_whole(&scene.older),
+            quick.publish_whole(&scene.newer),
+        )
+        .await;
         scene.check(&format!("request {request}")).await;
     }
 }
@@ -63,7 +68,12 @@ async fn a_release_that_is_met_at_any_request_by_an_older_one_is_the_newest() {
         let scene = Scene::new().await;
         let hangs = scene.registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         let (slow, quick) = (Machine::new(), Machine::new());
-        meanwhile(&hangs, slow.whole(&scene.newer), quick.whole(&scene.older)).await;
+        run_during_hang(
+            &hangs,
+            slow.publish_whole(&scene.newer),
+            quick.publish_whole(&scene.older),
+        )
+        .await;
         scene.check(&format!("request {request}")).await;
     }
 }
@@ -77,13 +87,13 @@ async fn a_release_that_is_killed_at_any_request_takes_nothing_back_when_it_is_r
         let slow = Machine::new();
         tokio::select! {
             published = slow.publish(&scene.older) => drop(published.expect("a release")),
-            () = hangs.reached() => {}
+            () = hangs.wait_until_used() => {}
         }
-        Machine::new().whole(&scene.newer).await;
+        Machine::new().publish_whole(&scene.newer).await;
         // Its last request may arrive when it is gone.
-        scene.registry.mend();
-        slow.is_gone().await;
-        slow.whole(&scene.older).await;
+        scene.registry.clear_faults();
+        slow.wait_until_stopped().await;
+        slow.publish_whole(&scene.older).await;
         scene.check(&format!("request {request}")).await;
     }
 }
@@ -97,12 +107,12 @@ async fn a_newest_release_that_is_killed_at_any_request_is_finished_when_it_is_r
         let slow = Machine::new();
         tokio::select! {
             published = slow.publish(&scene.newer) => drop(published.expect("a release")),
-            () = hangs.reached() => {}
+            () = hangs.wait_until_used() => {}
         }
-        Machine::new().whole(&scene.older).await;
-        scene.registry.mend();
-        slow.is_gone().await;
-        slow.whole(&scene.newer).await;
+        Machine::new().publish_whole(&scene.older).await;
+        scene.registry.clear_faults();
+        slow.wait_until_stopped().await;
+        slow.publish_whole(&scene.newer).await;
         scene.check(&format!("request {request}")).await;
     }
 }
@@ -111,14 +121,14 @@ async fn a_newest_release_that_is_killed_at_any_request_is_finished_when_it_is_r
 #[tokio::test]
 async fn an_audit_reports_aliases_that_have_gone_back() {
     let scene = Scene::new().await;
-    Machine::new().whole(&scene.older).await;
+    Machine::new().publish_whole(&scene.older).await;
     let of_old = ["a", "b"].map(|path| {
         let digest = scene.registry.tag(&format!("acme/{path}"), path).expect("an alias");
         scene.registry.manifest(&format!("acme/{path}"), &digest.to_string()).expect("an image")
     });
     let newest = reference(&scene.registry.repository("acme/a"), "basegen-release");
     let old_set = scene.registry.manifest("acme/a", "basegen-release").expect("a set");
-    Machine::new().whole(&scene.newer).await;
+    Machine::new().publish_whole(&scene.newer).await;
     let claim = reference(&scene.registry.repository("acme/a"), "basegen-release-v3");
     let stray = async || {
         let (set, _) = ReleaseSet::read(&client(), &claim).await.expect("read").expect("a set");
@@ -133,7 +143,7 @@ async fn an_audit_reports_aliases_that_have_gone_back() {
     scene.registry.remove_tag("acme/b", "b");
     assert_eq!(stray().await, ["a", "b"]);
     // Any run sets it right, that of an older release too.
-    Machine::new().whole(&scene.older).await;
+    Machine::new().publish_whole(&scene.older).await;
     assert_eq!(stray().await, [""; 0]);
     scene.check("the run after").await;
 }
@@ -143,15 +153,15 @@ async fn an_audit_reports_aliases_that_have_gone_back() {
 async fn a_release_that_was_withdrawn_does_not_hold_the_next_one_back() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
-    let old = machine.whole(&release(&registry, "v1", "x")).await;
-    machine.whole(&release(&registry, "v2", "y")).await;
+    let old = machine.publish_whole(&release(&registry, "v1", "x")).await;
+    machine.publish_whole(&release(&registry, "v2", "y")).await;
     let back = Machine { overwrite: true, ..Machine::new() };
-    back.whole(&release(&registry, "v1", "x")).await;
+    back.publish_whole(&release(&registry, "v1", "x")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&old[0]));
-    let next = machine.whole(&release(&registry, "v1.1", "z")).await;
+    let next = machine.publish_whole(&release(&registry, "v1.1", "z")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&next[0]));
     // It may be released again, by whoever wants it so.
-    let again = machine.whole(&release(&registry, "v2", "y")).await;
+    let again = machine.publish_whole(&release(&registry, "v2", "y")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&again[0]));
 }
 
@@ -165,13 +175,13 @@ async fn a_release_moves_the_aliases_that_no_newer_release_has() {
         release
     };
     let machine = Machine::new();
-    machine.whole(&of_line("v1.10.4", "w", "1.10")).await;
-    let newest = machine.whole(&of_line("v1.11.0", "x", "1.11")).await;
-    let patched = machine.whole(&of_line("v1.10.5", "y", "1.10")).await;
+    machine.publish_whole(&of_line("v1.10.4", "w", "1.10")).await;
+    let newest = machine.publish_whole(&of_line("v1.11.0", "x", "1.11")).await;
+    let patched = machine.publish_whole(&of_line("v1.10.5", "y", "1.10")).await;
     let aliases = || ["a", "1.10", "1.11"].map(|alias| registry.tag("acme/a", alias));
     let expected = [&newest[0], &patched[0], &newest[0]].map(|digest| Some(digest.clone()));
     assert_eq!(aliases(), expected);
     // The oldest release takes none of them back when it is published again.
-    machine.whole(&of_line("v1.10.4", "w", "1.10")).await;
+    machine.publish_whole(&of_line("v1.10.4", "w", "1.10")).await;
     assert_eq!(aliases(), expected);
 }

@@ -7,7 +7,7 @@ use basegen::error::ExitCode;
 use basegen::matrix::Pattern;
 use basegen::plan::PrintedTag;
 
-use crate::harness::machine::{Machine, Release, job_file, names, release};
+use crate::harness::machine::{Machine, Release, job_file, published_tags, release};
 use crate::harness::registry::FakeRegistry;
 
 /// The release `version`, whose images have printed these aliases: a JSON array for each.
@@ -34,13 +34,13 @@ const ALL: [&str; 8] =
 async fn printed_aliases_are_set_with_the_others() {
     let registry = FakeRegistry::start().await;
     let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
-    let digests = Machine::new().whole(&v1).await;
-    assert_eq!(names(&registry), ALL);
+    let digests = Machine::new().publish_whole(&v1).await;
+    assert_eq!(published_tags(&registry), ALL);
     assert_eq!(registry.tag("acme/a", "3.13.1").as_ref(), Some(&digests[0]));
     // Another machine finds them in the images, without a build.
     let machine = Machine::new();
     let v2 = printing(&registry, "v2", ["", ""]);
-    machine.whole(&v2).await;
+    machine.publish_whole(&v2).await;
     assert!(!machine.has_connected());
     assert_eq!(registry.tag("acme/b", "3.13.2").as_ref(), Some(&digests[1]));
 }
@@ -57,17 +57,17 @@ async fn outputs_become_tags_by_their_patterns() {
         release
     };
     let v1 = with_tags("v1", [r#"["3.13.1","13.0"]"#, r#"["3.13.2","b"]"#]);
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let aliases = ["130", "a", "a-v1", "basegen-release", "basegen-release-v1"];
     let expected = [&aliases[..], &["cuda-python-3.13.1", "3.13.2", "b", "b-v1"]].concat();
-    assert_eq!(names(&registry), expected);
+    assert_eq!(published_tags(&registry), expected);
 
     let long = format!("[\"{}\",\"13.0\"]", "1".repeat(120));
     let mut v2 = with_tags("v2", [&long, r#"["3.13.2","b"]"#]);
     v2.rows[0].fingerprint = None;
-    let error = Machine::new().error(&v2).await;
+    let error = Machine::new().publish_error(&v2).await;
     assert_eq!(error.exit_code(), ExitCode::Matrix);
-    assert!(names(&registry).iter().all(|tag| !tag.ends_with("-v2")));
+    assert!(published_tags(&registry).iter().all(|tag| !tag.ends_with("-v2")));
     insta::assert_snapshot!(error);
 }
 
@@ -76,11 +76,11 @@ async fn a_merge_sets_printed_aliases() {
     let registry = FakeRegistry::start().await;
     let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
     let machine = Machine::new();
-    let digests = machine.staged(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
+    let digests = machine.stage_whole(&v1).await;
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     let file = job_file("images.json", &v1, &digests);
     machine.promote(&v1, &[file]).await.expect("a release");
-    assert_eq!(names(&registry), ALL);
+    assert_eq!(published_tags(&registry), ALL);
 }
 
 #[tokio::test]
@@ -91,9 +91,9 @@ async fn two_images_that_print_the_same_alias_stop_the_release() {
     for reference in &mut v1.rows[1].job.references {
         reference.repository = first.clone();
     }
-    let error = Machine::new().error(&v1).await;
+    let error = Machine::new().publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Matrix);
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
 }
 
@@ -102,19 +102,19 @@ async fn an_image_without_its_label_stops_the_release() {
     for label in ["", "3.13", r#"["no tag"]"#] {
         let registry = FakeRegistry::start().await;
         let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, label]);
-        let error = Machine::new().error(&v1).await;
+        let error = Machine::new().publish_error(&v1).await;
         assert!(error.to_string().contains("the image of b does not list"), "{error}");
         assert!(error.to_string().contains("hint: "), "{error}");
-        assert_eq!(names(&registry), Vec::<String>::new());
+        assert_eq!(published_tags(&registry), Vec::<String>::new());
     }
 }
 
 #[tokio::test]
 async fn printed_aliases_are_in_all_registries() {
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
-    let v1 = printing(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]).and_in(&both[1]);
-    Machine::new().whole(&v1).await;
+    let v1 = printing(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]).with_replica(&both[1]);
+    Machine::new().publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(names(registry), ALL);
+        assert_eq!(published_tags(registry), ALL);
     }
 }

@@ -10,7 +10,7 @@ use crate::harness::registry::FakeRegistry;
 #[tokio::test]
 async fn a_set_tells_what_belongs_together_and_an_audit_what_is_left_of_it() {
     let registry = FakeRegistry::start().await;
-    let digests = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let digests = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let client = client();
     let (a, b) = (registry.repository("acme/a"), registry.repository("acme/b"));
     let name = reference(&a, "basegen-release-v1");
@@ -35,7 +35,7 @@ async fn a_set_tells_what_belongs_together_and_an_audit_what_is_left_of_it() {
 async fn what_is_no_set_is_not_read_as_one() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let error = ReleaseSet::read(&client(), &v1.rows[0].job.references[0]).await;
     let error = error.expect_err("no set").to_string();
     insta::assert_snapshot!(error.replace(&registry.host(), "HOST"));
@@ -47,13 +47,13 @@ async fn what_is_no_set_is_not_read_as_one() {
 async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
     let registry = FakeRegistry::start().await;
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
-    let v2 = v2.checked_by("one");
+    let v2 = v2.with_checks("one");
     let machine = Machine::new();
-    machine.whole(&v1).await;
-    machine.whole(&v2).await;
+    machine.publish_whole(&v1).await;
+    machine.publish_whole(&v2).await;
     // The checks of today, and those of yesterday.
-    let other = v2.clone().checked_by("two");
-    machine.whole(&other).await;
+    let other = v2.clone().with_checks("two");
+    machine.publish_whole(&other).await;
     let checked = |release: &Release| -> Vec<_> {
         let rows = release.rows.iter();
         let tag = |row: &Row| Some(row.fingerprint.as_ref()?.checked_tag(row.checks.as_ref()?));
@@ -65,7 +65,7 @@ async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
     needed.extend(checked(&v2));
     let stale = stale_tags(&client(), &repositories, &needed).await.expect("a list");
     let of_v1 = v1.rows.iter().map(|row| row.job.staging.clone());
-    let mut expected: Vec<_> = of_v1.chain(checked(&v2.clone().checked_by("one"))).collect();
+    let mut expected: Vec<_> = of_v1.chain(checked(&v2.clone().with_checks("one"))).collect();
     expected.sort();
     let mut found: Vec<_> = stale.iter().map(|reference| reference.tag.clone()).collect();
     found.sort();

@@ -5,14 +5,14 @@ use basegen::error::{ExitCode, Report};
 use basegen::publish::{ReleaseSet, audit};
 
 use crate::harness::machine::{
-    Machine, Release, WHOLE, client, job_file, names, reference, release,
+    Machine, RELEASE_TAGS, Release, client, job_file, published_tags, reference, release,
 };
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 /// Two registries, and the release `v1` for both.
 async fn two() -> ([FakeRegistry; 2], Release) {
     let registries = [FakeRegistry::start().await, FakeRegistry::start().await];
-    let v1 = release(&registries[0], "v1", "x").and_in(&registries[1]);
+    let v1 = release(&registries[0], "v1", "x").with_replica(&registries[1]);
     (registries, v1)
 }
 
@@ -25,10 +25,10 @@ fn named(text: &str, [one, two]: &[FakeRegistry; 2]) -> String {
 async fn one_build_is_whole_in_both_registries() {
     let (both, v1) = two().await;
     let machine = Machine::new();
-    let digests = machine.whole(&v1).await;
-    assert_eq!(machine.built(), ["a", "b"]);
+    let digests = machine.publish_whole(&v1).await;
+    assert_eq!(machine.built_targets(), ["a", "b"]);
     for registry in &both {
-        assert_eq!(names(registry), WHOLE);
+        assert_eq!(published_tags(registry), RELEASE_TAGS);
         for (id, digest) in ["a", "b"].iter().zip(&digests) {
             let repository = format!("acme/{id}");
             assert_eq!(registry.tag(&repository, &format!("{id}-v1")).as_ref(), Some(digest));
@@ -44,8 +44,8 @@ async fn one_build_is_whole_in_both_registries() {
         let audited = audit(&client(), &set).await.expect("an audit");
         assert!(audited.iter().all(|image| image.finding.word() == "ok"), "{audited:?}");
     }
-    both.iter().for_each(FakeRegistry::forget);
-    machine.whole(&v1).await;
+    both.iter().for_each(FakeRegistry::clear_requests);
+    machine.publish_whole(&v1).await;
     for registry in &both {
         assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
     }
@@ -54,7 +54,7 @@ async fn one_build_is_whole_in_both_registries() {
 #[tokio::test]
 async fn each_registry_gets_each_blob_once() {
     let (both, v1) = two().await;
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let [one, two] = both.each_ref().map(FakeRegistry::uploaded_bytes);
     assert_eq!(one, two);
     let blobs = both[0].count("GET", "*/blobs/*");
@@ -72,10 +72,10 @@ async fn each_registry_gets_each_blob_once() {
 async fn two_of_an_engine() -> ([FakeRegistry; 2], Release) {
     let (both, v1) = two().await;
     let mut machine = Machine::new();
-    machine.builder.pushes_everywhere = true;
-    machine.whole(&v1).await;
+    machine.engine.pushes_everywhere = true;
+    machine.publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(names(registry), WHOLE);
+        assert_eq!(published_tags(registry), RELEASE_TAGS);
     }
     (both, v1)
 }
@@ -83,27 +83,27 @@ async fn two_of_an_engine() -> ([FakeRegistry; 2], Release) {
 #[tokio::test]
 async fn a_registry_that_is_added_later_gets_copies() {
     let (both, v1) = two().await;
-    let first = Machine::new().whole(&release(&both[0], "v1", "x")).await;
+    let first = Machine::new().publish_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
-    assert_eq!(machine.whole(&v1).await, first);
-    assert_eq!(machine.built(), Vec::<String>::new());
-    assert_eq!(names(&both[1]), WHOLE);
+    assert_eq!(machine.publish_whole(&v1).await, first);
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
+    assert_eq!(published_tags(&both[1]), RELEASE_TAGS);
     // The other way round: the first registry of the list is the new one.
     let third = FakeRegistry::start().await;
-    let reversed = release(&third, "v1", "x").and_in(&both[1]);
-    assert_eq!(machine.whole(&reversed).await, first);
-    assert_eq!(machine.built(), Vec::<String>::new());
-    assert_eq!(names(&third), WHOLE);
+    let reversed = release(&third, "v1", "x").with_replica(&both[1]);
+    assert_eq!(machine.publish_whole(&reversed).await, first);
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
+    assert_eq!(published_tags(&third), RELEASE_TAGS);
 }
 
 #[tokio::test]
 async fn images_of_one_registry_are_checked_before_they_are_published_in_another() {
     let (both, v1) = two().await;
-    let first = Machine::new().whole(&release(&both[0], "v1", "x")).await;
+    let first = Machine::new().publish_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
-    assert_eq!(machine.whole(&v1.checked_by("one")).await, first);
-    assert_eq!(machine.checked(), ["a", "b"]);
-    assert_eq!(names(&both[1]), WHOLE);
+    assert_eq!(machine.publish_whole(&v1.with_checks("one")).await, first);
+    assert_eq!(machine.checked_targets(), ["a", "b"]);
+    assert_eq!(published_tags(&both[1]), RELEASE_TAGS);
 }
 
 #[tokio::test]
@@ -113,13 +113,13 @@ async fn when_one_registry_refuses_blobs_no_tag_is_set_in_either() {
         // Only the copies are refused: the survey and the test of the access pass.
         both[1].fail(Rule::every("PUT", "*/blobs/uploads/*", fault));
         let machine = Machine::new();
-        machine.error(&v1).await;
-        assert_eq!((names(&both[0]), names(&both[1])), (Vec::new(), Vec::new()));
-        both[1].mend();
-        machine.whole(&v1).await;
-        assert_eq!(machine.built(), ["a", "b"], "staged images are not built again");
+        machine.publish_error(&v1).await;
+        assert_eq!((published_tags(&both[0]), published_tags(&both[1])), (Vec::new(), Vec::new()));
+        both[1].clear_faults();
+        machine.publish_whole(&v1).await;
+        assert_eq!(machine.built_targets(), ["a", "b"], "staged images are not built again");
         for registry in &both {
-            assert_eq!(names(registry), WHOLE);
+            assert_eq!(published_tags(registry), RELEASE_TAGS);
         }
     }
 }
@@ -129,15 +129,15 @@ async fn when_one_registry_refuses_a_tag_no_alias_and_no_set_is_written_in_eithe
     let (both, v1) = two().await;
     both[1].fail(Rule::every("PUT", "*/manifests/b-v1", Fault::error(403, "DENIED", "not now")));
     let machine = Machine::new();
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
-    assert_eq!(names(&both[0]), ["a-v1", "b-v1"]);
-    assert_eq!(names(&both[1]), ["a-v1"]);
+    assert_eq!(published_tags(&both[0]), ["a-v1", "b-v1"]);
+    assert_eq!(published_tags(&both[1]), ["a-v1"]);
     insta::assert_snapshot!(named(&error.to_string(), &both));
-    both[1].mend();
-    machine.whole(&v1).await;
+    both[1].clear_faults();
+    machine.publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(names(registry), WHOLE);
+        assert_eq!(published_tags(registry), RELEASE_TAGS);
     }
 }
 
@@ -146,8 +146,8 @@ async fn a_registry_that_cannot_be_pushed_to_is_reported_before_the_first_build(
     let (both, v1) = two().await;
     both[1].fail(Rule::every("POST", "*/blobs/uploads/", Fault::error(403, "DENIED", "read only")));
     let machine = Machine::new();
-    let error = machine.error(&v1).await;
-    assert_eq!(machine.built(), Vec::<String>::new());
+    let error = machine.publish_error(&v1).await;
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(both[0].uploaded_bytes(), 0);
     insta::assert_snapshot!(named(&error.to_string(), &both));
 }
@@ -155,15 +155,15 @@ async fn a_registry_that_cannot_be_pushed_to_is_reported_before_the_first_build(
 #[tokio::test]
 async fn a_version_that_one_registry_has_with_different_content_is_refused() {
     let (both, v1) = two().await;
-    Machine::new().whole(&release(&both[1], "v1", "y")).await;
+    Machine::new().publish_whole(&release(&both[1], "v1", "y")).await;
     let machine = Machine::new();
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
-    assert_eq!(machine.built(), Vec::<String>::new());
-    assert_eq!(names(&both[0]), Vec::<String>::new());
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
+    assert_eq!(published_tags(&both[0]), Vec::<String>::new());
     insta::assert_snapshot!(named(&error.to_string(), &both));
     let machine = Machine { overwrite: true, ..machine };
-    let digests = machine.whole(&v1).await;
+    let digests = machine.publish_whole(&v1).await;
     assert_eq!(both[1].tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
@@ -171,23 +171,24 @@ async fn a_version_that_one_registry_has_with_different_content_is_refused() {
 #[tokio::test]
 async fn the_published_image_of_equal_inputs_comes_before_a_staged_one() {
     let (both, v1) = two().await;
-    Machine::new().staged(&release(&both[0], "v1", "x")).await;
-    let published = Machine::other().whole(&release(&both[1], "v1", "x")).await;
+    Machine::new().stage_whole(&release(&both[0], "v1", "x")).await;
+    let published =
+        Machine::with_different_output().publish_whole(&release(&both[1], "v1", "x")).await;
     let machine = Machine::new();
-    assert_eq!(machine.whole(&v1).await, published);
+    assert_eq!(machine.publish_whole(&v1).await, published);
     assert_eq!(both[0].tag("acme/a", "a-v1").as_ref(), Some(&published[0]));
-    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_merge_copies_what_a_registry_lacks() {
     let (both, v1) = two().await;
-    let digests = Machine::new().staged(&release(&both[0], "v1", "x")).await;
+    let digests = Machine::new().stage_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
     let file = job_file("images.json", &v1, &digests);
     assert_eq!(machine.promote(&v1, &[file]).await.expect("a release"), digests);
     for registry in &both {
-        assert_eq!(names(registry), WHOLE);
+        assert_eq!(published_tags(registry), RELEASE_TAGS);
     }
 }
 
@@ -195,13 +196,13 @@ async fn a_merge_copies_what_a_registry_lacks() {
 async fn an_older_release_moves_no_alias_in_either_registry() {
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
     let version =
-        |version: &str, content: &str| release(&both[0], version, content).and_in(&both[1]);
+        |version: &str, content: &str| release(&both[0], version, content).with_replica(&both[1]);
     let machine = Machine::new();
-    let newer = machine.whole(&version("v2", "y")).await;
-    machine.whole(&version("v1", "x")).await;
+    let newer = machine.publish_whole(&version("v2", "y")).await;
+    machine.publish_whole(&version("v1", "x")).await;
     for registry in &both {
         assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&newer[0]));
-        assert!(names(registry).contains(&"a-v1".to_owned()));
+        assert!(published_tags(registry).contains(&"a-v1".to_owned()));
     }
 }
 
@@ -209,32 +210,36 @@ async fn an_older_release_moves_no_alias_in_either_registry() {
 #[tokio::test]
 async fn a_run_that_is_killed_at_any_request_is_finished_in_both_registries() {
     let (both, v1) = two().await;
-    let digests = Machine::new().whole(&v1.checked_by("one")).await;
+    let digests = Machine::new().publish_whole(&v1.with_checks("one")).await;
     let requests = both.each_ref().map(|registry| registry.count("*", "*"));
     for (killed, requests) in requests.into_iter().enumerate() {
         assert!(requests > 20, "{requests}");
         for request in 1..=requests {
             let (both, v1) = two().await;
-            let (machine, v1) = (Machine::new(), v1.checked_by("one"));
+            let (machine, v1) = (Machine::new(), v1.with_checks("one"));
             let hangs = both[killed].fail(Rule::nth(request, "*", "*", Fault::Hang));
             tokio::select! {
                 // The order of requests varies: a run may have needed fewer.
                 published = machine.publish(&v1) => drop(published.expect("a release")),
-                () = hangs.reached() => {}
+                () = hangs.wait_until_used() => {}
             }
-            both[killed].mend();
-            machine.is_gone().await;
+            both[killed].clear_faults();
+            machine.wait_until_stopped().await;
             let staged = ["acme/a", "acme/b"].map(|path| !both[0].tags(path).is_empty());
-            let before = machine.built().len();
+            let before = machine.built_targets().len();
             assert_eq!(
-                machine.whole(&v1).await,
+                machine.publish_whole(&v1).await,
                 digests,
                 "killed at request {request} of {killed}"
             );
             for registry in &both {
-                assert_eq!(names(registry), WHOLE, "killed at request {request} of {killed}");
+                assert_eq!(
+                    published_tags(registry),
+                    RELEASE_TAGS,
+                    "killed at request {request} of {killed}"
+                );
             }
-            let built = &machine.built()[before..];
+            let built = &machine.built_targets()[before..];
             for (id, staged) in ["a", "b"].iter().zip(staged) {
                 assert!(!(staged && built.iter().any(|target| target == id)), "{id} at {request}");
             }
@@ -246,13 +251,13 @@ async fn a_run_that_is_killed_at_any_request_is_finished_in_both_registries() {
 #[tokio::test]
 async fn an_answer_that_is_lost_in_one_registry_is_asked_for_again() {
     let (both, v1) = two().await;
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     for request in 1..=both[1].count("*", "*") {
         let (both, v1) = two().await;
         both[1].fail(Rule::nth(request, "*", "*", Fault::CommitThenDrop));
-        Machine::new().whole(&v1).await;
+        Machine::new().publish_whole(&v1).await;
         for registry in &both {
-            assert_eq!(names(registry), WHOLE, "{request}");
+            assert_eq!(published_tags(registry), RELEASE_TAGS, "{request}");
         }
     }
 }
@@ -261,10 +266,10 @@ async fn an_answer_that_is_lost_in_one_registry_is_asked_for_again() {
 async fn an_image_that_fails_its_build_stops_the_release_in_both_registries() {
     let (both, v1) = two().await;
     let mut machine = Machine::new();
-    machine.builder.failing.insert("b".to_owned());
-    let outcomes = machine.unfinished(&v1).await;
+    machine.engine.failing_targets.insert("b".to_owned());
+    let outcomes = machine.publish_unfinished(&v1).await;
     assert!(matches!(outcomes[..], [Outcome::Built(_), Outcome::Failed(_)]), "{outcomes:?}");
-    assert_eq!((names(&both[0]), names(&both[1])), (Vec::new(), Vec::new()));
+    assert_eq!((published_tags(&both[0]), published_tags(&both[1])), (Vec::new(), Vec::new()));
 }
 
 /// A second matrix in the same repository, whose images have other tags.
@@ -281,14 +286,15 @@ fn other_matrix(registry: &FakeRegistry, version: &str, tag: &str) -> Release {
 #[tokio::test]
 async fn a_matrix_does_not_overwrite_the_release_set_of_another() {
     let registry = FakeRegistry::start().await;
-    Machine::new().whole(&release(&registry, "v1", "x")).await;
+    Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let set = registry.manifest("acme/a", "basegen-release-v1");
     for version in ["v1", "v2"] {
         let machine = Machine::new();
-        let error = machine.error(&other_matrix(&registry, version, "basegen-release")).await;
+        let error =
+            machine.publish_error(&other_matrix(&registry, version, "basegen-release")).await;
         assert_eq!(error.exit_code(), ExitCode::Conflict);
-        assert_eq!(machine.built(), Vec::<String>::new());
-        assert_eq!(names(&registry), WHOLE);
+        assert_eq!(machine.built_targets(), Vec::<String>::new());
+        assert_eq!(published_tags(&registry), RELEASE_TAGS);
         insta::allow_duplicates! {
             insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST").replace("-v1`", "`"));
         }
@@ -296,8 +302,8 @@ async fn a_matrix_does_not_overwrite_the_release_set_of_another() {
     // A name of its own keeps both apart, also in the order of releases.
     let named = |version: &str| other_matrix(&registry, version, "basegen-release_other");
     let machine = Machine::new();
-    machine.whole(&named("v3")).await;
-    let moved = machine.whole(&release(&registry, "v2", "y")).await;
+    machine.publish_whole(&named("v3")).await;
+    let moved = machine.publish_whole(&release(&registry, "v2", "y")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&moved[0]));
     assert_eq!(registry.manifest("acme/a", "basegen-release-v1"), set);
     assert!(registry.manifest("acme/a", "basegen-release_other-v3").is_some());
@@ -307,13 +313,13 @@ async fn a_matrix_does_not_overwrite_the_release_set_of_another() {
 async fn the_same_matrix_may_rename_all_of_its_images() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
-    machine.whole(&release(&registry, "v1", "x")).await;
+    machine.publish_whole(&release(&registry, "v1", "x")).await;
     // An alias that stays the same shows that it is the same matrix.
     let mut renamed = other_matrix(&registry, "v2", "basegen-release");
     renamed.rows[0].job.references[1].tag = "a".parse().expect("a tag");
-    machine.whole(&renamed).await;
+    machine.publish_whole(&renamed).await;
     let machine = Machine { overwrite: true, ..machine };
-    machine.whole(&other_matrix(&registry, "v3", "basegen-release")).await;
+    machine.publish_whole(&other_matrix(&registry, "v3", "basegen-release")).await;
 }
 
 #[tokio::test]
@@ -324,7 +330,7 @@ async fn reports_name_the_registries() {
         "*/manifests/sha256:*",
         Fault::error(404, "MANIFEST_UNKNOWN", "gone"),
     ));
-    let error = Machine::new().error(&v1).await;
+    let error = Machine::new().publish_error(&v1).await;
     let text = named(&Report::to_string(&error), &both);
     assert!(text.contains("`TWO/acme/a@sha256:"), "{text}");
     assert!(text.contains("hint: "), "{text}");

@@ -1,19 +1,20 @@
 //! Interrupted runs, and the runs after them.
 
-use crate::harness::machine::{Machine, WHOLE, names, release};
+use crate::harness::machine::{Machine, RELEASE_TAGS, published_tags, release};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 /// The run is killed at each request in turn. The next run sets all tags to the same digests without rebuilding staged images.
 #[tokio::test]
 async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;
-    let digests = Machine::new().whole(&release(&registry, "v1", "x").checked_by("one")).await;
+    let digests =
+        Machine::new().publish_whole(&release(&registry, "v1", "x").with_checks("one")).await;
     let requests = registry.count("*", "*");
     assert!(requests > 20, "{requests}");
     for request in 1..=requests {
         let registry = FakeRegistry::start().await;
         let machine = Machine::new();
-        let v1 = release(&registry, "v1", "x").checked_by("one");
+        let v1 = release(&registry, "v1", "x").with_checks("one");
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         tokio::select! {
             published = machine.publish(&v1) => {
@@ -21,18 +22,18 @@ async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
                 published.expect("a release");
             }
             // Dropped here, with all that it was doing, as a process that is killed.
-            () = hangs.reached() => {}
+            () = hangs.wait_until_used() => {}
         }
-        registry.mend();
-        machine.is_gone().await;
+        registry.clear_faults();
+        machine.wait_until_stopped().await;
         let staged = ["acme/a", "acme/b"].map(|path| {
             registry.tags(path).iter().any(|(tag, _)| tag.len() == "basegen-".len() + 32)
         });
-        let before = machine.built();
-        let again = machine.whole(&v1).await;
+        let before = machine.built_targets();
+        let again = machine.publish_whole(&v1).await;
         assert_eq!(again, digests, "killed at request {request}");
-        assert_eq!(names(&registry), WHOLE, "killed at request {request}");
-        let built = &machine.built()[before.len()..];
+        assert_eq!(published_tags(&registry), RELEASE_TAGS, "killed at request {request}");
+        let built = &machine.built_targets()[before.len()..];
         for (id, staged) in ["a", "b"].iter().zip(staged) {
             assert!(!(staged && built.iter().any(|target| target == id)), "{id} at {request}");
         }

@@ -5,7 +5,8 @@ use basegen::image::Digest;
 use basegen::publish::{JobFile, PublishError, Staged};
 
 use crate::harness::machine::{
-    Machine, Release, WHOLE, job_file, joined, meanwhile, names, release, row,
+    Machine, RELEASE_TAGS, Release, job_file, join_files, published_tags, release, row,
+    run_during_hang,
 };
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
@@ -23,8 +24,10 @@ fn halves(release: &Release) -> [Release; 2] {
 async fn two_jobs(v1: &Release) -> [JobFile; 2] {
     let [mut one, mut two] = halves(v1);
     let machines = [Machine::new(), Machine::new()];
-    let digests =
-        tokio::join!(Box::pin(machines[0].staged(&one)), Box::pin(machines[1].staged(&two)));
+    let digests = tokio::join!(
+        Box::pin(machines[0].stage_whole(&one)),
+        Box::pin(machines[1].stage_whole(&two))
+    );
     (one.sets, two.sets) = (v1.sets.clone(), v1.sets.clone());
     (one.version, two.version) = (v1.version.clone(), v1.version.clone());
     [job_file("images-1.json", &one, &digests.0), job_file("images-2.json", &two, &digests.1)]
@@ -35,13 +38,13 @@ async fn what_is_staged_has_no_name_and_is_not_built_again() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");
-    let digests = machine.staged(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
+    let digests = machine.stage_whole(&v1).await;
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     // On another machine, and then for the release itself.
     let other = Machine::new();
-    assert_eq!(other.staged(&v1).await, digests);
-    assert_eq!(other.whole(&v1).await, digests);
-    assert_eq!(other.built(), Vec::<String>::new());
+    assert_eq!(other.stage_whole(&v1).await, digests);
+    assert_eq!(other.publish_whole(&v1).await, digests);
+    assert_eq!(other.built_targets(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -49,14 +52,14 @@ async fn two_jobs_and_one_that_names_make_the_same_release_as_one() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let files = two_jobs(&v1).await;
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     let machine = Machine::new();
     let digests = machine.promote(&v1, &files).await.expect("a release");
-    assert_eq!(names(&registry), WHOLE);
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
     let alone = FakeRegistry::start().await;
-    assert_eq!(Machine::new().whole(&release(&alone, "v1", "x")).await, digests);
+    assert_eq!(Machine::new().publish_whole(&release(&alone, "v1", "x")).await, digests);
     // Once more: nothing is left to do.
-    registry.forget();
+    registry.clear_requests();
     assert_eq!(machine.promote(&v1, &files).await.expect("a release"), digests);
     assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
 }
@@ -64,10 +67,10 @@ async fn two_jobs_and_one_that_names_make_the_same_release_as_one() {
 #[tokio::test]
 async fn what_is_unchanged_needs_no_file() {
     let registry = FakeRegistry::start().await;
-    let first = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let first = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let v2 = release(&registry, "v2", "x");
     assert_eq!(Machine::new().promote(&v2, &[]).await.expect("a release"), first);
-    assert!(names(&registry).contains(&"b-v2".to_owned()));
+    assert!(published_tags(&registry).contains(&"b-v2".to_owned()));
 }
 
 #[tokio::test]
@@ -75,7 +78,7 @@ async fn a_variant_that_is_nowhere_stops_the_release() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let [one, _] = halves(&v1);
-    let digests = Machine::new().staged(&one).await;
+    let digests = Machine::new().stage_whole(&one).await;
     let file =
         JobFile { failed: ["b".to_owned()].into(), ..job_file("images-1.json", &v1, &digests) };
     let failed = Machine::new().promote(&v1, &[file]).await.expect_err("refused");
@@ -84,7 +87,7 @@ async fn a_variant_that_is_nowhere_stops_the_release() {
         matches!(nowhere, Err(PublishError::NotStaged { ref absent, .. }) if absent.len() == 1)
     );
     assert_eq!(failed.exit_code(), ExitCode::Registry);
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
     let reports =
         [failed, nowhere.expect_err("refused")].map(|error| Report::from(error).to_string());
     insta::assert_snapshot!(reports.join("\n\n"));
@@ -96,7 +99,7 @@ async fn wrong_files(registry: &FakeRegistry, v1: &Release) -> ([JobFile; 2], [D
     let [mut one, mut two] = two_jobs(v1).await;
     let mut stranger = row(&registry.repository("acme/b"), "b", "v1", "y").job;
     stranger.references.truncate(1);
-    let pushed = Machine::new().builder.push(&stranger).await.expect("pushed");
+    let pushed = Machine::new().engine.push(&stranger).await.expect("pushed");
     let staged = [(&mut one, "a", Digest::of(b"nothing")), (&mut two, "b", pushed)];
     let staged = staged.map(|(file, id, digest)| {
         std::mem::replace(&mut file.images.get_mut(id).expect("an image").digest, digest)
@@ -123,7 +126,7 @@ async fn an_image_that_the_registry_does_not_know_stops_the_release() {
     }
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
     insta::assert_snapshot!(told(&Report::from(error).to_string(), &files, &registry));
-    assert_eq!(names(&registry), Vec::<String>::new());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -143,10 +146,11 @@ async fn what_is_staged_counts_for_more_than_what_a_file_says() {
 async fn two_runs_that_stage_the_same_go_on_with_one_image() {
     let registry = FakeRegistry::start().await;
     let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
-    let (slow, quick) = (Machine::new(), Machine::other());
+    let (slow, quick) = (Machine::new(), Machine::with_different_output());
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "x"));
-    let (mine, theirs) = meanwhile(&hangs, slow.staged(&v1), quick.staged(&v2)).await;
-    assert_eq!(quick.built().last().map(String::as_str), Some("b"), "both have built it");
+    let (mine, theirs) =
+        run_during_hang(&hangs, slow.stage_whole(&v1), quick.stage_whole(&v2)).await;
+    assert_eq!(quick.built_targets().last().map(String::as_str), Some("b"), "both have built it");
     assert_eq!(mine, theirs);
     let files = [job_file("images-1.json", &v1, &mine)];
     assert_eq!(slow.promote(&v1, &files).await.expect("a release"), mine);
@@ -157,11 +161,11 @@ async fn two_runs_that_stage_the_same_go_on_with_one_image() {
 #[tokio::test]
 async fn what_is_staged_anew_and_cannot_be_is_not_forgotten() {
     let registry = FakeRegistry::start().await;
-    Machine::new().staged(&release(&registry, "v1", "x")).await;
+    Machine::new().stage_whole(&release(&registry, "v1", "x")).await;
     registry.set_immutable_tags(true);
     let v2 = release(&registry, "v2", "x");
-    let machine = Machine { force: true, ..Machine::other() };
-    let built = machine.staged(&v2).await;
+    let machine = Machine { force: true, ..Machine::with_different_output() };
+    let built = machine.stage_whole(&v2).await;
     let files = [JobFile { forced: true, ..job_file("images-1.json", &v2, &built) }];
     let error = machine.promote(&v2, &files).await.expect_err("not staged");
     assert!(matches!(error, PublishError::NotStaged { ref absent, .. } if absent.len() == 2));
@@ -172,9 +176,9 @@ async fn what_is_staged_anew_and_cannot_be_is_not_forgotten() {
 async fn what_is_staged_anew_replaces_a_release_on_demand() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
-    let first = Machine::new().whole(&v1).await;
-    let machine = Machine { force: true, overwrite: true, ..Machine::other() };
-    let second = machine.staged(&v1).await;
+    let first = Machine::new().publish_whole(&v1).await;
+    let machine = Machine { force: true, overwrite: true, ..Machine::with_different_output() };
+    let second = machine.stage_whole(&v1).await;
     assert_ne!(first, second);
     let files = [JobFile { forced: true, ..job_file("images-1.json", &v1, &second) }];
     let machine = Machine { overwrite: false, ..machine };
@@ -199,10 +203,10 @@ async fn files_that_do_not_fit_together_are_refused() {
     stranger.images.insert("c".to_owned(), image);
     "images-4.json".clone_into(&mut stranger.name);
     let files = [JobFile { name: "old.json".to_owned(), ..of_y }, two.clone(), stranger];
-    let error = joined(&v1, &files).expect_err("refused");
+    let error = join_files(&v1, &files).expect_err("refused");
     insta::assert_snapshot!(Report::from(error).to_string());
     // Of two images made of the same, the registry says which it is.
-    assert!(joined(&v1, &[one.clone(), two, twice, one]).is_ok());
+    assert!(join_files(&v1, &[one.clone(), two, twice, one]).is_ok());
 }
 
 #[tokio::test]
@@ -219,30 +223,30 @@ async fn what_is_not_pinned_cannot_be_staged() {
 async fn a_failed_build_is_told_and_the_rest_stays_staged() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
-    machine.builder.failing.insert("b".to_owned());
+    machine.engine.failing_targets.insert("b".to_owned());
     let v1 = release(&registry, "v1", "x");
     let staged = machine.stage(&v1).await.expect("a run");
     assert!(
         matches!(staged, Staged::Unfinished(ref outcomes) if outcomes.len() == 2),
         "{staged:?}"
     );
-    machine.builder.failing.clear();
-    machine.staged(&v1).await;
-    assert_eq!(machine.built(), ["a", "b"]);
+    machine.engine.failing_targets.clear();
+    machine.stage_whole(&v1).await;
+    assert_eq!(machine.built_targets(), ["a", "b"]);
 }
 
 #[tokio::test]
 async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
     let registry = FakeRegistry::start().await;
-    Machine::new().whole(&release(&registry, "v1", "x")).await;
+    Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let v1 = release(&registry, "v1", "y");
     let early = Machine::new();
     let error = early.stage(&v1).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
-    assert_eq!(early.built(), Vec::<String>::new());
+    assert_eq!(early.built_targets(), Vec::<String>::new());
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     let early = Machine { overwrite: true, ..early };
-    let digests = early.staged(&v1).await;
+    let digests = early.stage_whole(&v1).await;
     let files = [job_file("images.json", &v1, &digests)];
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
@@ -256,51 +260,51 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
 #[tokio::test]
 async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;
-    let v1 = release(&registry, "v1", "x").checked_by("one");
-    let digests = Machine::new().staged(&v1).await;
+    let v1 = release(&registry, "v1", "x").with_checks("one");
+    let digests = Machine::new().stage_whole(&v1).await;
     let to_stage = registry.count("*", "*");
     let file = job_file("images.json", &v1, &digests);
-    registry.forget();
+    registry.clear_requests();
     Machine::new().promote(&v1, std::slice::from_ref(&file)).await.expect("a release");
     let to_name = registry.count("*", "*");
     assert!(to_stage > 10 && to_name > 15, "{to_stage} and {to_name}");
 
     for request in 1..=to_stage {
         let registry = FakeRegistry::start().await;
-        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").checked_by("one"));
+        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").with_checks("one"));
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         tokio::select! {
             // The order of requests varies: a run may have needed fewer.
             staged = machine.stage(&v1) => drop(staged.expect("staged")),
-            () = hangs.reached() => {}
+            () = hangs.wait_until_used() => {}
         }
-        registry.mend();
-        machine.is_gone().await;
+        registry.clear_faults();
+        machine.wait_until_stopped().await;
         let staged: Vec<bool> =
             ["a", "b"].map(|path| !registry.tags(&format!("acme/{path}")).is_empty()).into();
-        let before = machine.built().len();
-        assert_eq!(machine.staged(&v1).await, digests, "killed at request {request}");
-        let built = &machine.built()[before..];
+        let before = machine.built_targets().len();
+        assert_eq!(machine.stage_whole(&v1).await, digests, "killed at request {request}");
+        let built = &machine.built_targets()[before..];
         for (id, staged) in ["a", "b"].iter().zip(staged) {
             assert!(!(staged && built.iter().any(|target| target == id)), "{id} at {request}");
         }
-        assert_eq!(names(&registry), Vec::<String>::new());
+        assert_eq!(published_tags(&registry), Vec::<String>::new());
     }
 
     for request in 1..=to_name {
         let registry = FakeRegistry::start().await;
-        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").checked_by("one"));
-        let file = job_file("images.json", &v1, &machine.staged(&v1).await);
+        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").with_checks("one"));
+        let file = job_file("images.json", &v1, &machine.stage_whole(&v1).await);
         let files = std::slice::from_ref(&file);
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         tokio::select! {
             named = machine.promote(&v1, files) => drop(named.expect("a release")),
-            () = hangs.reached() => {}
+            () = hangs.wait_until_used() => {}
         }
-        registry.mend();
-        machine.is_gone().await;
+        registry.clear_faults();
+        machine.wait_until_stopped().await;
         assert_eq!(machine.promote(&v1, files).await.expect("a release"), digests);
-        assert_eq!(names(&registry), WHOLE, "killed at request {request}");
-        assert_eq!(machine.built(), ["a", "b"]);
+        assert_eq!(published_tags(&registry), RELEASE_TAGS, "killed at request {request}");
+        assert_eq!(machine.built_targets(), ["a", "b"]);
     }
 }

@@ -3,13 +3,13 @@
 use basegen::error::ExitCode;
 use basegen::publish::{ReleaseSet, SetForm};
 
-use crate::harness::machine::{Machine, Release, names, reference, release, row};
+use crate::harness::machine::{Machine, Release, published_tags, reference, release, row};
 use crate::harness::registry::{Access, Account, FakeRegistry, Vendor};
 
 /// A registry of `vendor` that asks for tokens, and a machine that has its credentials.
 async fn vendor(vendor: Vendor) -> (FakeRegistry, Machine) {
     let registry = FakeRegistry::start_with(Access::Bearer(Account::new("me", "secret"))).await;
-    registry.behave_as(vendor);
+    registry.set_vendor(vendor);
     let machine = Machine::new().with_password(&registry.host(), "me", "secret");
     (registry, machine)
 }
@@ -24,26 +24,26 @@ async fn set(registry: &FakeRegistry, tag: &str) -> ReleaseSet {
 #[tokio::test]
 async fn gitlab_gets_the_release_set_as_an_image() {
     let registry = FakeRegistry::start().await;
-    registry.behave_as(Vendor::GitLab);
+    registry.set_vendor(Vendor::GitLab);
     let (machine, v1) = (Machine::new(), release(&registry, "v1", "x"));
-    let digests = machine.whole(&v1).await;
+    let digests = machine.publish_whole(&v1).await;
     let set = set(&registry, "basegen-release-v1").await;
     assert_eq!(set.version.as_deref(), Some("v1"));
     assert_eq!(set.images["b"].digest, digests[1]);
     // Nothing is left to do, and nothing is sent again.
-    registry.forget();
-    assert_eq!(machine.whole(&v1).await, digests);
+    registry.clear_requests();
+    assert_eq!(machine.publish_whole(&v1).await, digests);
     assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
 }
 
 #[tokio::test]
 async fn gitlab_keeps_an_older_release_from_taking_aliases_back() {
     let registry = FakeRegistry::start().await;
-    registry.behave_as(Vendor::GitLab);
+    registry.set_vendor(Vendor::GitLab);
     let machine = Machine::new();
-    machine.whole(&release(&registry, "v1", "x")).await;
-    let new = machine.whole(&release(&registry, "v2", "y")).await;
-    machine.whole(&release(&registry, "v1.5", "x")).await;
+    machine.publish_whole(&release(&registry, "v1", "x")).await;
+    let new = machine.publish_whole(&release(&registry, "v2", "y")).await;
+    machine.publish_whole(&release(&registry, "v1.5", "x")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&new[0]));
     assert_eq!(set(&registry, "basegen-release").await.version.as_deref(), Some("v2"));
 }
@@ -53,7 +53,7 @@ async fn a_release_set_can_be_an_image_on_demand() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     v1.sets[0].form = SetForm::Image;
-    Machine::new().whole(&v1).await;
+    Machine::new().publish_whole(&v1).await;
     let manifest = registry.manifest("acme/a", "basegen-release-v1").expect("a set");
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
     assert!(manifest["artifactType"].is_null(), "{manifest}");
@@ -67,36 +67,36 @@ async fn a_repository_that_quay_or_artifactory_hides_is_absent() {
     for kind in [Vendor::Quay, Vendor::Artifactory] {
         let (registry, machine) = vendor(kind).await;
         let v1 = release(&registry, "v1", "x");
-        let digests = machine.whole(&v1).await;
+        let digests = machine.publish_whole(&v1).await;
         assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]), "{kind:?}");
         assert_eq!(registry.open_uploads(), 0);
-        assert_eq!(machine.whole(&v1).await, digests);
+        assert_eq!(machine.publish_whole(&v1).await, digests);
     }
 }
 
 #[tokio::test]
 async fn a_refusal_without_push_access_is_not_absence() {
     let registry = FakeRegistry::start_with(Access::Bearer(Account::new("me", "secret"))).await;
-    registry.behave_as(Vendor::Artifactory);
+    registry.set_vendor(Vendor::Artifactory);
     let machine = Machine::new();
-    let error = machine.error(&release(&registry, "v1", "x")).await;
+    let error = machine.publish_error(&release(&registry, "v1", "x")).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
-    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
 }
 
 #[tokio::test]
 async fn a_missing_repository_is_reported_before_the_first_build() {
     let registry = FakeRegistry::start().await;
-    registry.behave_as(Vendor::Ecr);
+    registry.set_vendor(Vendor::Ecr);
     registry.create_repository("acme/a");
     let (machine, v1) = (Machine::new(), release(&registry, "v1", "x"));
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
-    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     registry.create_repository("acme/b");
-    machine.whole(&v1).await;
+    machine.publish_whole(&v1).await;
 }
 
 #[tokio::test]
@@ -106,8 +106,8 @@ async fn a_pull_only_credential_is_reported_before_the_first_build() {
     let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
     let machine = Machine::new().with_password(&registry.host(), "me", "secret");
     let v1 = release(&registry, "v1", "x");
-    let errors = [machine.error(&v1).await, machine.stage(&v1).await.expect_err("refused")];
-    assert_eq!(machine.built(), Vec::<String>::new());
+    let errors = [machine.publish_error(&v1).await, machine.stage(&v1).await.expect_err("refused")];
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     let [error, staging] = errors.map(|error| error.to_string().replace(&registry.host(), "HOST"));
     assert_eq!(error, staging);
     insta::assert_snapshot!(error);
@@ -121,11 +121,11 @@ async fn push_access_is_checked_once_per_repository_and_only_to_push() {
     });
     let v1 = Release { rows: rows.collect(), version: None, sets: Vec::new() };
     let machine = Machine::new();
-    machine.whole(&v1).await;
+    machine.publish_whole(&v1).await;
     // One upload for each row's two blobs, and one that was cancelled.
     assert_eq!(registry.count("DELETE", "*/blobs/uploads/*"), 1);
-    registry.forget();
-    machine.whole(&v1).await;
+    registry.clear_requests();
+    machine.publish_whole(&v1).await;
     assert_eq!(registry.count("POST", "*"), 0);
 }
 
@@ -141,13 +141,13 @@ async fn releases_with_immutable_tags_work_and_rerun() {
     };
     let (v1, v2) = (version("v1", "x"), version("v2", "x"));
     let machine = Machine::new();
-    machine.staged(&v1).await;
-    let first = machine.whole(&v1).await;
-    assert_eq!(Machine::new().whole(&v1).await, first);
-    assert_eq!(Machine::new().whole(&v2).await, first);
-    let third = machine.whole(&version("v3", "y")).await;
+    machine.stage_whole(&v1).await;
+    let first = machine.publish_whole(&v1).await;
+    assert_eq!(Machine::new().publish_whole(&v1).await, first);
+    assert_eq!(Machine::new().publish_whole(&v2).await, first);
+    let third = machine.publish_whole(&version("v3", "y")).await;
     assert_ne!(third, first);
-    assert_eq!(Machine::other().whole(&version("v3", "y")).await, third);
+    assert_eq!(Machine::with_different_output().publish_whole(&version("v3", "y")).await, third);
     assert_eq!(machine.warnings(), Vec::<String>::new());
 }
 
@@ -156,8 +156,8 @@ async fn aliases_that_cannot_move_say_what_to_do() {
     let registry = FakeRegistry::start().await;
     registry.set_immutable_tags(true);
     let machine = Machine::new();
-    machine.whole(&release(&registry, "v1", "x")).await;
-    let error = machine.error(&release(&registry, "v2", "y")).await;
+    machine.publish_whole(&release(&registry, "v1", "x")).await;
+    let error = machine.publish_error(&release(&registry, "v2", "y")).await;
     let mut shown = error.to_string().replace(&registry.host(), "HOST");
     for (path, tag) in
         [("acme/a", "a-v1"), ("acme/a", "a-v2"), ("acme/b", "b-v1"), ("acme/b", "b-v2")]
@@ -166,7 +166,7 @@ async fn aliases_that_cannot_move_say_what_to_do() {
         shown = shown.replace(&digest, &format!("<{tag}>"));
     }
     insta::assert_snapshot!(shown);
-    assert!(names(&registry).contains(&"b-v2".to_owned()));
+    assert!(published_tags(&registry).contains(&"b-v2".to_owned()));
 }
 
 /// The manifest requests of a publish that count against the limits of Docker Hub.
@@ -186,16 +186,16 @@ async fn a_publish_of_many_images_fetches_few_manifests() {
         release
     };
     let machine = Machine::new();
-    machine.whole(&release("v1")).await;
+    machine.publish_whole(&release("v1")).await;
     let built = manifest_gets(&registry);
     assert!(built < 100, "{built} of images that were built");
-    registry.forget();
-    machine.whole(&release("v1")).await;
+    registry.clear_requests();
+    machine.publish_whole(&release("v1")).await;
     let again = manifest_gets(&registry);
     assert!(again < 10, "{again} of images that have all their tags");
-    registry.forget();
+    registry.clear_requests();
     // Their bytes are sent under new tags: each is fetched once.
-    Machine::new().whole(&release("v2")).await;
+    Machine::new().publish_whole(&release("v2")).await;
     let renamed = manifest_gets(&registry);
     assert!(renamed < 260, "{renamed} of images that get another tag");
 }

@@ -1,14 +1,14 @@
 use basegen::error::ExitCode;
 
-use crate::harness::machine::{Machine, WHOLE, names, release};
+use crate::harness::machine::{Machine, RELEASE_TAGS, published_tags, release};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
 async fn a_release_is_there_under_all_its_names() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
-    let digests = machine.whole(&release(&registry, "v1", "x")).await;
-    assert_eq!(names(&registry), WHOLE);
+    let digests = machine.publish_whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(published_tags(&registry), RELEASE_TAGS);
     for (path, digest) in ["a", "b"].iter().zip(&digests) {
         let repository = format!("acme/{path}");
         assert_eq!(registry.tag(&repository, path).as_ref(), Some(digest));
@@ -19,17 +19,17 @@ async fn a_release_is_there_under_all_its_names() {
 #[tokio::test]
 async fn a_new_version_of_the_same_moves_no_byte_and_builds_nothing() {
     let registry = FakeRegistry::start().await;
-    let first = Machine::new().whole(&release(&registry, "v1", "x")).await;
-    registry.forget();
+    let first = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
+    registry.clear_requests();
     // Another machine, which has never built anything.
     let machine = Machine::new();
-    assert_eq!(machine.whole(&release(&registry, "v2", "x")).await, first);
-    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(machine.publish_whole(&release(&registry, "v2", "x")).await, first);
+    assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(registry.uploaded_bytes(), 0);
-    assert!(names(&registry).contains(&"a-v2".to_owned()));
+    assert!(published_tags(&registry).contains(&"a-v2".to_owned()));
     // And once more, with nothing to do at all.
-    registry.forget();
-    machine.whole(&release(&registry, "v2", "x")).await;
+    registry.clear_requests();
+    machine.publish_whole(&release(&registry, "v2", "x")).await;
     assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
 }
 
@@ -37,11 +37,11 @@ async fn a_new_version_of_the_same_moves_no_byte_and_builds_nothing() {
 async fn only_what_has_changed_is_built() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
-    let first = machine.whole(&release(&registry, "v1", "x")).await;
+    let first = machine.publish_whole(&release(&registry, "v1", "x")).await;
     let mut next = release(&registry, "v2", "x");
     next.rows[1] = release(&registry, "v2", "y").rows[1].clone();
-    let second = machine.whole(&next).await;
-    assert_eq!(machine.built(), ["a", "b", "b"]);
+    let second = machine.publish_whole(&next).await;
+    assert_eq!(machine.built_targets(), ["a", "b", "b"]);
     assert_eq!((first[0] == second[0], first[1] == second[1]), (true, false));
 }
 
@@ -50,7 +50,7 @@ async fn what_lost_its_staging_tag_is_known_by_the_release_set() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let first = release(&registry, "v1", "x");
-    machine.whole(&first).await;
+    machine.publish_whole(&first).await;
     for row in &first.rows {
         let repository = &row.job.references[0].repository;
         crate::harness::machine::client()
@@ -58,8 +58,8 @@ async fn what_lost_its_staging_tag_is_known_by_the_release_set() {
             .await
             .expect("deleted");
     }
-    machine.whole(&first).await;
-    assert_eq!(machine.built(), ["a", "b"]);
+    machine.publish_whole(&first).await;
+    assert_eq!(machine.built_targets(), ["a", "b"]);
 }
 
 #[tokio::test]
@@ -68,11 +68,11 @@ async fn what_is_not_known_for_certain_is_always_built() {
     let machine = Machine::new();
     let mut unpinned = release(&registry, "v1", "x");
     unpinned.rows[0].fingerprint = None;
-    machine.whole(&unpinned).await;
+    machine.publish_whole(&unpinned).await;
     let mut again = release(&registry, "v2", "x");
     again.rows[0].fingerprint = None;
-    machine.whole(&again).await;
-    assert_eq!(machine.built(), ["a", "b", "a"]);
+    machine.publish_whole(&again).await;
+    assert_eq!(machine.built_targets(), ["a", "b", "a"]);
 }
 
 #[tokio::test]
@@ -82,8 +82,8 @@ async fn a_part_of_a_matrix_has_neither_aliases_nor_a_set() {
     part.sets.clear();
     part.rows.truncate(1);
     part.rows[0].job.references.truncate(1);
-    Machine::new().whole(&part).await;
-    assert_eq!(names(&registry), ["a-v1"]);
+    Machine::new().publish_whole(&part).await;
+    assert_eq!(published_tags(&registry), ["a-v1"]);
 }
 
 #[tokio::test]
@@ -99,11 +99,11 @@ async fn twins_of_one_fingerprint_are_one_image() {
     twin.job.labels.insert("about".to_owned(), "twin".to_owned());
     twins.rows.push(twin);
     let machine = Machine::new();
-    let first = machine.whole(&twins).await;
+    let first = machine.publish_whole(&twins).await;
     assert_eq!(first[0], first[2]);
     assert_eq!(registry.tag("acme/a", "twin-v1").as_ref(), Some(&first[0]));
-    assert_eq!(machine.whole(&twins).await, first);
-    assert_eq!(machine.built().len(), 3);
+    assert_eq!(machine.publish_whole(&twins).await, first);
+    assert_eq!(machine.built_targets().len(), 3);
 }
 
 #[tokio::test]
@@ -111,16 +111,16 @@ async fn an_image_built_on_ours_is_not_taken_for_it() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let machine = Machine::new();
-    machine.whole(&v1).await;
+    machine.publish_whole(&v1).await;
     // Somebody mends the image by hand: it has all of our labels, and its own layer.
     let mut mended = v1.rows[0].job.clone();
     mended.context.dockerfile.push_str("\nRUN mend");
-    let image = machine.builder.push(&mended).await.expect("pushed");
+    let image = machine.engine.push(&mended).await.expect("pushed");
     let (client, version) = (crate::harness::machine::client(), &mended.references[0]);
     let manifest = client.manifest(&version.repository, &image).await.expect("read");
     let manifest = manifest.expect("a manifest");
     client.put_manifest(&version.repository, &version.tag, &manifest).await.expect("tagged");
-    let error = machine.error(&v1).await;
+    let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
 }
 
@@ -129,16 +129,16 @@ async fn an_image_built_on_ours_is_not_taken_for_it() {
 async fn a_forced_run_that_was_stopped_is_finished_without_force() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
-    Machine::new().staged(&v1).await;
-    let mut machine = Machine { force: true, ..Machine::other() };
+    Machine::new().stage_whole(&v1).await;
+    let mut machine = Machine { force: true, ..Machine::with_different_output() };
     registry.fail(Rule::every("PUT", "*/manifests/b-v1", Fault::error(403, "DENIED", "not now")));
-    machine.error(&v1).await;
-    registry.mend();
-    let error = machine.error(&v1).await;
+    machine.publish_error(&v1).await;
+    registry.clear_faults();
+    let error = machine.publish_error(&v1).await;
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     machine.force = false;
-    let digests = machine.whole(&v1).await;
-    assert_eq!(machine.built(), ["a", "b"]);
+    let digests = machine.publish_whole(&v1).await;
+    assert_eq!(machine.built_targets(), ["a", "b"]);
     assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
 }
 
@@ -150,8 +150,8 @@ async fn what_is_not_pinned_is_built_again_after_a_run_that_was_stopped() {
     v1.rows[0].fingerprint = None;
     let machine = Machine::new();
     registry.fail(Rule::every("PUT", "*-v1", Fault::error(403, "DENIED", "not now")));
-    machine.error(&v1).await;
-    registry.mend();
-    machine.whole(&v1).await;
-    assert_eq!(machine.built(), ["a", "b", "a"]);
+    machine.publish_error(&v1).await;
+    registry.clear_faults();
+    machine.publish_whole(&v1).await;
+    assert_eq!(machine.built_targets(), ["a", "b", "a"]);
 }

@@ -1,13 +1,13 @@
 //! What may be done in a repository.
 
 use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
-use crate::harness::registry_client::{account, bearer, client, client_of};
+use crate::harness::registry_client::{account, authenticated_client, bearer_access, client};
 
 #[tokio::test]
 async fn who_may_do_everything_is_told_so() {
-    for access in [Access::Open, bearer(), Access::Basic(account())] {
+    for access in [Access::Open, bearer_access(), Access::Basic(account())] {
         let registry = FakeRegistry::start_with(access).await;
-        let client = client_of(&registry);
+        let client = authenticated_client(&registry);
         let access =
             client.check_access(&registry.repository("acme/base")).await.expect("an answer");
         assert!(access.pull.is_ok() && access.push.is_ok(), "{access:?}");
@@ -22,17 +22,17 @@ async fn who_may_pull_is_told_why_not_push() {
     let mut account = account();
     account.grants = vec!["repository:acme/base:pull".to_owned()];
     let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
-    let client = client_of(&registry);
+    let client = authenticated_client(&registry);
     let access = client.check_access(&registry.repository("acme/base")).await.expect("an answer");
     assert!(access.pull.is_ok());
     let refusal =
         access.push.expect_err("a refusal").to_string().replace(&registry.host(), "registry");
-    insta::assert_snapshot!(refusal, @"`registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?");
+    insta::assert_snapshot!(refusal, @"`registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: authentication required");
 }
 
 #[tokio::test]
 async fn who_is_nobody_may_do_nothing() {
-    let registry = FakeRegistry::start_with(bearer()).await;
+    let registry = FakeRegistry::start_with(bearer_access()).await;
     let access = client().check_access(&registry.repository("acme/base")).await.expect("an answer");
     assert!(access.pull.is_err() && access.push.is_err());
 }

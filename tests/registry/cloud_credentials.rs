@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::harness::auth::cloud::{ACCOUNT, CANARY, Cloud, PROVIDER, ROLE};
-use crate::harness::auth::ways::ECR;
+use crate::harness::auth::credential_cases::ECR;
 
 const GOOGLE: &str = "europe-docker.pkg.dev";
 
@@ -229,11 +229,11 @@ async fn the_web_identity_of_a_pod() {
     let token = machine.path("token");
     let machine = machine.set("AWS_ROLE_ARN", ROLE).set("AWS_WEB_IDENTITY_TOKEN_FILE", &token);
     let text = {
-        machine.cloud.refuse("AssumeRoleWithWebIdentity");
+        machine.cloud.reject("AssumeRoleWithWebIdentity");
         machine.failure(ECR).await
     };
     assert!(text.contains("AccessDenied: Not authorized to perform it"), "{text}");
-    machine.cloud.refuse("nothing");
+    machine.cloud.reject("nothing");
     machine.uses_key("ASIAWEB", &format!("AWS web identity, role `{ROLE}`")).await;
 }
 
@@ -263,7 +263,7 @@ async fn the_role_of_an_aws_container() {
     let machine = container(Machine::new().await);
     machine.uses_key("ASIAECS", "AWS container credentials").await;
     let machine = container(Machine::new().await);
-    machine.cloud.refuse("/ecs");
+    machine.cloud.reject("/ecs");
     let text = machine.failure(ECR).await;
     assert!(text.contains("AWS container credentials"), "{text}");
 }
@@ -325,7 +325,7 @@ async fn a_person_s_login_at_google() {
     machine.uses_token("ya29.user", &source).await;
     // An outdated login hides no public image; a file that is named must work.
     let machine = Machine::new().await.file(name, &login.to_string());
-    machine.cloud.refuse("/token");
+    machine.cloud.reject("/token");
     assert_eq!(machine.find("gcr.io").await, None);
     let path = machine.path(name);
     let text = machine.set("GOOGLE_APPLICATION_CREDENTIALS", &path).failure("gcr.io").await;

@@ -10,7 +10,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
-use crate::harness::registry_client::{bytes, client, options, published, push, tag, with};
+use crate::harness::registry_client::{
+    add_image, client, client_with, options, push_image, sample_bytes, tag,
+};
 
 /// A registry with TLS, and the certificate that it shows.
 async fn with_tls() -> (FakeRegistry, String) {
@@ -32,14 +34,16 @@ fn tls_client(registry: &FakeRegistry, certificates: &str) -> Registries {
     options.network.certificates = certificates.as_bytes().to_vec();
     let with_tls = HostOptions { plain_http: Some(false), ..HostOptions::default() };
     options.hosts.insert(registry.host(), with_tls);
-    with(&options)
+    client_with(&options)
 }
 
 #[tokio::test]
 async fn an_extra_certificate_is_trusted() {
     let (registry, certificate) = with_tls().await;
     let client = tls_client(&registry, &certificate);
-    push(&client, &registry.repository("acme/base"), "v1", bytes(10)).await.expect("pushed");
+    push_image(&client, &registry.repository("acme/base"), "v1", sample_bytes(10))
+        .await
+        .expect("pushed");
 }
 
 #[tokio::test]
@@ -73,20 +77,20 @@ fn behind(proxies: Proxies, plain_http: bool) -> (Registries, Repository) {
     options.retry.attempts = 1;
     let host = HostOptions { plain_http: Some(plain_http), ..HostOptions::default() };
     options.hosts.insert("registry.example".to_owned(), host);
-    (with(&options), "registry.example/acme/base".parse().expect("a repository"))
+    (client_with(&options), "registry.example/acme/base".parse().expect("a repository"))
 }
 
 #[tokio::test]
 async fn a_proxy_is_asked_with_its_password() {
     // To a proxy a request is written with the whole URL, which a registry understands too.
     let proxy = FakeRegistry::start().await;
-    let manifest = published(&proxy, "acme/base", "v1");
+    let manifest = add_image(&proxy, "acme/base", "v1");
     let url = format!("http://user:canary@{}", proxy.host());
     let proxies = Proxies { http: Some(url), ..Proxies::default() };
     let (client, repository) = behind(proxies, true);
     let found = client.manifest(&repository, &tag("v1")).await.expect("an answer");
     assert_eq!(found, Some(manifest));
-    let seen = &proxy.seen()[0];
+    let seen = &proxy.requests()[0];
     assert_eq!(seen.proxy_authorization.as_deref(), Some("Basic dXNlcjpjYW5hcnk="));
 
     // And the password shows nowhere when that fails.
@@ -118,7 +122,7 @@ async fn some_hosts_are_beside_the_proxy() {
         no_proxy: Some(".invalid".to_owned()),
         ..Proxies::default()
     };
-    let client = with(&options);
+    let client = client_with(&options);
     // This machine always is.
     client.head(&registry.repository("acme/base"), &tag("v1")).await.expect("an answer");
     let beside: Repository = "registry.invalid/acme/base".parse().expect("a repository");
@@ -138,18 +142,19 @@ fn a_proxy_that_is_no_url_is_told_without_it() {
 #[tokio::test]
 async fn only_so_many_requests_are_on_their_way() {
     let registry = FakeRegistry::start().await;
-    published(&registry, "acme/base", "v1");
+    add_image(&registry, "acme/base", "v1");
     let mut options = options(Credentials::anonymous());
     let two = HostOptions { concurrency: 2, ..HostOptions::default() };
     options.hosts.insert(registry.host(), two);
-    let (client, hanging) = (with(&options), registry.fail(Rule::every("*", "*", Fault::Hang)));
+    let (client, hanging) =
+        (client_with(&options), registry.fail(Rule::every("*", "*", Fault::Hang)));
     let tasks: Vec<_> = (0..5)
         .map(|_| {
             let (client, repository) = (client.clone(), registry.repository("acme/base"));
             tokio::spawn(async move { client.head(&repository, &tag("v1")).await })
         })
         .collect();
-    while hanging.used() < 2 {
+    while hanging.use_count() < 2 {
         tokio::task::yield_now().await;
     }
     // Were there room for a third, it would be on its way by now.
@@ -172,7 +177,7 @@ async fn a_client_is_shared_by_many_tasks() {
         .map(|number| {
             let (client, repository) = (client.clone(), registry.repository("acme/base"));
             tokio::spawn(async move {
-                push(&client, &repository, &format!("v{number}"), bytes(number)).await
+                push_image(&client, &repository, &format!("v{number}"), sample_bytes(number)).await
             })
         })
         .collect();

@@ -4,22 +4,25 @@ use basegen::registry::{Blob, RegistryErrorKind};
 
 use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
 use crate::harness::registry_client::{
-    account, bearer, bytes, client, client_of, image, published, push, shown, tag,
+    account, add_image, authenticated_client, bearer_access, client, format_error, image_manifest,
+    push_image, sample_bytes, tag,
 };
 
 #[tokio::test]
 async fn an_image_is_pushed_once() {
-    let registry = FakeRegistry::start_with(bearer()).await;
-    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
-    let manifest = push(&client, &repository, "v1", bytes(5_000_000)).await.expect("pushed");
+    let registry = FakeRegistry::start_with(bearer_access()).await;
+    let (client, repository) = (authenticated_client(&registry), registry.repository("acme/base"));
+    let manifest =
+        push_image(&client, &repository, "v1", sample_bytes(5_000_000)).await.expect("pushed");
     assert_eq!(registry.tag("acme/base", "v1"), Some(manifest.digest()));
     assert_eq!(registry.uploaded_bytes(), 5_000_002);
     assert_eq!(registry.open_uploads(), 0);
     let agent = concat!("basegen/", env!("CARGO_PKG_VERSION"));
-    assert!(registry.seen().iter().all(|seen| seen.user_agent.as_deref() == Some(agent)));
+    assert!(registry.requests().iter().all(|seen| seen.user_agent.as_deref() == Some(agent)));
 
-    registry.forget();
-    let again = push(&client, &repository, "v1", bytes(5_000_000)).await.expect("pushed");
+    registry.clear_requests();
+    let again =
+        push_image(&client, &repository, "v1", sample_bytes(5_000_000)).await.expect("pushed");
     assert_eq!(again, manifest);
     assert_eq!(registry.uploaded_bytes(), 0);
     assert_eq!(registry.count("POST", "*"), 0);
@@ -28,23 +31,23 @@ async fn an_image_is_pushed_once() {
 #[tokio::test]
 async fn a_push_by_digest_needs_neither_location_nor_digest_in_return() {
     let registry = FakeRegistry::start().await;
-    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
     let nothing = vec![("location", String::new()), ("docker-content-digest", String::new())];
     registry.fail(Rule::every("PUT", "*", Fault::Headers(nothing)));
     let repository = registry.repository("acme/base");
     client().put_manifest(&repository, &manifest.digest(), &manifest).await.expect("pushed");
     assert_eq!(registry.manifests("acme/base"), [manifest.digest()]);
     assert!(registry.tags("acme/base").is_empty());
-    client().push_blob(&repository, &Blob::new(bytes(10))).await.expect("pushed");
+    client().push_blob(&repository, &Blob::new(sample_bytes(10))).await.expect("pushed");
 }
 
 #[tokio::test]
 async fn a_blob_is_mounted_from_another_repository_of_the_registry() {
-    let registry = FakeRegistry::start_with(bearer()).await;
-    let content = bytes(1000);
+    let registry = FakeRegistry::start_with(bearer_access()).await;
+    let content = sample_bytes(1000);
     registry.add_blob("acme/one", content.clone());
     let digest = Blob::new(content.clone()).digest().clone();
-    let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
+    let (client, repository) = (authenticated_client(&registry), registry.repository("acme/two"));
     let elsewhere = "ghcr.io/acme/one".parse().expect("a repository");
     assert!(!client.mount_blob(&repository, &digest, &elsewhere).await.expect("an answer"));
     assert_eq!(registry.count("*", "*"), 0);
@@ -54,7 +57,8 @@ async fn a_blob_is_mounted_from_another_repository_of_the_registry() {
     assert_eq!(registry.uploaded_bytes(), 0);
     assert_eq!(registry.blob("acme/two", &digest), Some(content));
     // One token permits reading there and writing here.
-    let tokens: Vec<_> = registry.seen().into_iter().filter(|seen| seen.path == "/token").collect();
+    let tokens: Vec<_> =
+        registry.requests().into_iter().filter(|seen| seen.path == "/token").collect();
     assert!(tokens.iter().any(|seen| {
         seen.query.contains("acme%2Fone%3Apull&") && seen.query.contains("acme%2Ftwo%3Apull%2Cpush")
     }));
@@ -63,14 +67,15 @@ async fn a_blob_is_mounted_from_another_repository_of_the_registry() {
 #[tokio::test]
 async fn a_refused_mount_is_no_error() {
     for status in [400, 401, 403, 404, 405, 202] {
-        let registry = FakeRegistry::start_with(bearer()).await;
-        let content = bytes(1000);
+        let registry = FakeRegistry::start_with(bearer_access()).await;
+        let content = sample_bytes(1000);
         registry.add_blob("acme/one", content.clone());
         // With 202 the upload that is offered has no location.
         registry.fail(Rule::first("POST", "*", Fault::status(status)));
         let blob = Blob::new(content.clone());
         let from = registry.repository("acme/one");
-        let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
+        let (client, repository) =
+            (authenticated_client(&registry), registry.repository("acme/two"));
         // The client knows by then that the registry requires tokens.
         client.tags(&repository).await.expect("an answer");
         let mounted = client.mount_blob(&repository, blob.digest(), &from).await;
@@ -83,12 +88,13 @@ async fn a_refused_mount_is_no_error() {
 #[tokio::test]
 async fn an_upload_that_a_mount_started_is_cancelled() {
     let registry = FakeRegistry::start().await;
-    let (digest, from) = (Blob::new(bytes(10)).digest().clone(), registry.repository("acme/none"));
+    let (digest, from) =
+        (Blob::new(sample_bytes(10)).digest().clone(), registry.repository("acme/none"));
     let (client, repository) = (client(), registry.repository("acme/two"));
     assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
     assert_eq!((registry.count("DELETE", "*"), registry.open_uploads()), (1, 0));
     // A registry that does not cancel the upload it began is not asked to again.
-    registry.forget();
+    registry.clear_requests();
     registry.fail(Rule::every("DELETE", "*", Fault::status(503)));
     assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
     assert_eq!(registry.count("DELETE", "*"), 1);
@@ -97,12 +103,12 @@ async fn an_upload_that_a_mount_started_is_cancelled() {
 #[tokio::test]
 async fn no_token_for_two_repositories_is_no_mount() {
     let mut account = account();
-    account.one_scope = true;
+    account.rejects_multiple_scopes = true;
     let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
-    let content = bytes(1000);
+    let content = sample_bytes(1000);
     registry.add_blob("acme/one", content.clone());
     let (blob, from) = (Blob::new(content), registry.repository("acme/one"));
-    let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
+    let (client, repository) = (authenticated_client(&registry), registry.repository("acme/two"));
     let mounted = client.mount_blob(&repository, blob.digest(), &from).await;
     assert!(!mounted.expect("an answer"));
     assert!(client.push_blob(&repository, &blob).await.expect("pushed"));
@@ -111,7 +117,7 @@ async fn no_token_for_two_repositories_is_no_mount() {
 #[tokio::test]
 async fn an_immutable_tag_that_is_the_same_is_done() {
     let registry = FakeRegistry::start().await;
-    let manifest = published(&registry, "acme/base", "v1");
+    let manifest = add_image(&registry, "acme/base", "v1");
     registry.set_immutable_tags(true);
     let repository = registry.repository("acme/base");
     client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("done");
@@ -128,8 +134,8 @@ async fn an_immutable_tag_that_is_another_is_an_error() {
     ];
     for refusal in refusals {
         let registry = FakeRegistry::start().await;
-        published(&registry, "acme/base", "v1");
-        let manifest = image(&registry.add_blob("acme/base", "new"), &[]);
+        add_image(&registry, "acme/base", "v1");
+        let manifest = image_manifest(&registry.add_blob("acme/base", "new"), &[]);
         registry.fail(Rule::every("PUT", "*", refusal));
         let repository = registry.repository("acme/base");
         let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
@@ -142,12 +148,12 @@ async fn an_immutable_tag_that_is_another_is_an_error() {
 #[tokio::test]
 async fn an_immutable_tag_is_explained() {
     let registry = FakeRegistry::start().await;
-    published(&registry, "acme/base", "v1");
+    add_image(&registry, "acme/base", "v1");
     registry.set_immutable_tags(true);
-    let manifest = image(&registry.add_blob("acme/base", "new"), &[]);
+    let manifest = image_manifest(&registry.add_blob("acme/base", "new"), &[]);
     let repository = registry.repository("acme/base");
     let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
-    insta::assert_snapshot!(shown(pushed.expect_err("immutable"), &registry), @r"
+    insta::assert_snapshot!(format_error(pushed.expect_err("immutable"), &registry), @r"
     error: failed to push the manifest of `registry/acme/base:v1`
       caused by: `registry` does not allow tag `v1` to move from sha256:cf8e5e4c05ba17233065d516cc13085c38db50c7812fbd014af4795f5b2153cb to sha256:738734385b1de3161dc33aa302dc7b3305e521fdb2f3c346939986b8dbfae1e3
 

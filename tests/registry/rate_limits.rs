@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
-use crate::harness::registry_client::{client, image, published, shown, tag};
+use crate::harness::registry_client::{add_image, client, format_error, image_manifest, tag};
 
 fn wait(status: u16, value: impl Into<String>) -> Fault {
     Fault::header(status, "retry-after", value)
@@ -16,7 +16,7 @@ fn wait(status: u16, value: impl Into<String>) -> Fault {
 #[tokio::test(start_paused = true)]
 async fn as_many_seconds_as_it_says_are_waited() {
     let registry = FakeRegistry::start().await;
-    let manifest = published(&registry, "acme/base", "v1");
+    let manifest = add_image(&registry, "acme/base", "v1");
     registry.fail(Rule::first("HEAD", "*", wait(429, "120")));
     let begun = Instant::now();
     let found = client().head(&registry.repository("acme/base"), &tag("v1")).await;
@@ -28,7 +28,7 @@ async fn as_many_seconds_as_it_says_are_waited() {
 #[tokio::test(start_paused = true)]
 async fn a_date_is_waited_for() {
     let registry = FakeRegistry::start().await;
-    published(&registry, "acme/base", "v1");
+    add_image(&registry, "acme/base", "v1");
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     registry.fail(Rule::first("GET", "*", wait(503, date)));
     let begun = Instant::now();
@@ -40,7 +40,7 @@ async fn a_date_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_push_that_is_told_to_wait_asks_nothing_meanwhile() {
     let registry = FakeRegistry::start().await;
-    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
     registry.fail(Rule::first("PUT", "*", wait(503, "60")));
     // What is asked meanwhile is counted, and hangs.
     let early = registry.fail(Rule::every("HEAD", "*", Fault::Hang));
@@ -61,7 +61,7 @@ async fn a_day_is_not_waited() {
     let error = client().tags(&registry.repository("acme/base")).await.expect_err("too long");
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(registry.count("*", "*"), 1);
-    insta::assert_snapshot!(shown(error, &registry), @r"
+    insta::assert_snapshot!(format_error(error, &registry), @r"
     error: failed to list the tags of `registry/acme/base`
       caused by: rate limited by `registry`: retry after 1d
 
@@ -72,7 +72,7 @@ async fn a_day_is_not_waited() {
 #[tokio::test(start_paused = true)]
 async fn when_one_is_told_to_wait_all_wait() {
     let registry = FakeRegistry::start().await;
-    published(&registry, "acme/base", "v1");
+    add_image(&registry, "acme/base", "v1");
     let (client, repository) = (client(), registry.repository("acme/base"));
     // It is told to the first, while the others are not yet on their way.
     registry.fail(Rule::first("GET", "*/tags/list", wait(429, "60")));
@@ -102,12 +102,12 @@ async fn no_time_at_all_is_not_told() {
             crate::harness::registry_client::options(basegen::registry::Credentials::anonymous());
         options.retry.first_wait = Duration::from_secs(10);
         let begun = Instant::now();
-        let found = crate::harness::registry_client::with(&options)
+        let found = crate::harness::registry_client::client_with(&options)
             .head(&registry.repository("a/b"), &tag("v1"))
             .await;
         found.expect_err("busy");
         assert!(begun.elapsed() > Duration::from_millis(100), "{value}: all at once");
-        registry.mend();
+        registry.clear_faults();
     }
 }
 
@@ -132,7 +132,7 @@ async fn silence_is_not_borne_for_ever() {
         crate::harness::registry_client::options(basegen::registry::Credentials::anonymous());
     options.timeouts.idle = Some(Duration::from_secs(30));
     options.retry.attempts = 2;
-    let client = crate::harness::registry_client::with(&options);
+    let client = crate::harness::registry_client::client_with(&options);
     let begun = Instant::now();
     let found = client.head(&registry.repository("acme/base"), &tag("v1")).await;
     let error = found.expect_err("silence");

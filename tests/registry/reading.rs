@@ -4,12 +4,12 @@ use basegen::image::{Digest, Repository};
 use basegen::registry::{Credentials, Manifest};
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
-use crate::harness::registry_client::{client, options, published, tag, with};
+use crate::harness::registry_client::{add_image, client, client_with, options, tag};
 
 #[tokio::test]
 async fn what_is_not_there_is_none() {
     let registry = FakeRegistry::start().await;
-    published(&registry, "acme/base", "v1");
+    add_image(&registry, "acme/base", "v1");
     let (client, missing) = (client(), Digest::of(b"missing"));
     for path in ["acme/base", "acme/none"] {
         let repository = registry.repository(path);
@@ -24,7 +24,7 @@ async fn what_is_not_there_is_none() {
 #[tokio::test]
 async fn what_is_there_is_found() {
     let registry = FakeRegistry::start().await;
-    let manifest = published(&registry, "acme/base", "v1");
+    let manifest = add_image(&registry, "acme/base", "v1");
     let (client, repository) = (client(), registry.repository("acme/base"));
     let found = client.head(&repository, &tag("v1")).await.expect("an answer");
     assert_eq!(found, Some(manifest.descriptor()));
@@ -46,7 +46,7 @@ async fn a_registry_that_tells_nothing_of_a_manifest_is_asked_for_its_bytes() {
     let plain = Fault::Headers(vec![("content-type", "application/json".to_owned())]);
     for fault in [quiet, plain, Fault::status(405)] {
         let registry = FakeRegistry::start().await;
-        let manifest = published(&registry, "acme/base", "v1");
+        let manifest = add_image(&registry, "acme/base", "v1");
         let expected = Some(manifest.descriptor());
         registry.fail(Rule::first("HEAD", "*", fault.clone()));
         registry.fail(Rule::first(
@@ -64,7 +64,7 @@ async fn a_registry_that_tells_nothing_of_a_manifest_is_asked_for_its_bytes() {
 async fn every_page_of_tags_is_read() {
     let registry = FakeRegistry::start().await;
     for number in 0..2500 {
-        published(&registry, "acme/base", &format!("v{number:04}"));
+        add_image(&registry, "acme/base", &format!("v{number:04}"));
     }
     let tags = client().tags(&registry.repository("acme/base")).await.expect("an answer");
     let tags = tags.expect("a repository");
@@ -79,7 +79,7 @@ async fn every_page_of_tags_is_read() {
 async fn no_tags_are_no_tags() {
     let registry = FakeRegistry::start().await;
     for text in [r#"{"name":"acme/base","tags":null}"#, r#"{"tags":["\u001b[2J","a b"]}"#] {
-        let fault = Fault::Answer { status: 200, headers: vec![], body: text.into() };
+        let fault = Fault::Response { status: 200, headers: vec![], body: text.into() };
         registry.fail(Rule::first("*", "*", fault));
         let tags = client().tags(&registry.repository("acme/base")).await.expect("an answer");
         assert_eq!(tags, Some(vec![]), "{text}");
@@ -92,7 +92,7 @@ async fn pages_of_tags_neither_leave_nor_turn_in_a_circle() {
         ["<https://elsewhere.example/>; rel=next", "</v2/acme/base/tags/list?n=1000>; rel=next"]
     {
         let registry = FakeRegistry::start().await;
-        published(&registry, "acme/base", "v1");
+        add_image(&registry, "acme/base", "v1");
         registry.fail(Rule::every("GET", "*", Fault::Headers(vec![("link", link.to_owned())])));
         client().tags(&registry.repository("acme/base")).await.expect_err("no next page");
         assert_eq!(registry.count("*", "*"), 1);
@@ -102,11 +102,11 @@ async fn pages_of_tags_neither_leave_nor_turn_in_a_circle() {
 #[tokio::test]
 async fn mirrors_are_asked_before_docker_hub() {
     let (broken, mirror) = (FakeRegistry::start().await, FakeRegistry::start().await);
-    let manifest = published(&mirror, "library/python", "3.11");
+    let manifest = add_image(&mirror, "library/python", "3.11");
     broken.fail(Rule::every("*", "*", Fault::header(503, "retry-after", "60")));
     let mut options = options(Credentials::anonymous());
     options.mirrors = vec![broken.origin().to_owned(), format!("{}/", mirror.origin())];
-    let client = with(&options);
+    let client = client_with(&options);
     let python: Repository = "python".parse().expect("a repository");
     let found = client.head(&python, &tag("3.11")).await.expect("an answer");
     assert_eq!(found, Some(manifest.descriptor()));
@@ -126,7 +126,7 @@ async fn mirrors_are_asked_before_docker_hub() {
 async fn a_mirror_without_tls_is_given_no_credential() {
     let account = crate::harness::registry_client::account();
     let mirror = FakeRegistry::start_with(crate::harness::registry::Access::Basic(account)).await;
-    let credentials = crate::harness::registry_client::password(
+    let credentials = crate::harness::registry_client::password_credentials(
         "mirror.example",
         "$oauthtoken",
         crate::harness::registry_client::PASSWORD,
@@ -138,7 +138,7 @@ async fn a_mirror_without_tls_is_given_no_credential() {
     options.network.proxies.http = Some(mirror.origin().to_owned());
     options.network.proxies.https = Some("http://127.0.0.1:1".to_owned());
     let python: Repository = "python".parse().expect("a repository");
-    with(&options).head(&python, &tag("3.11")).await.expect_err("no registry");
-    let seen = mirror.seen();
+    client_with(&options).head(&python, &tag("3.11")).await.expect_err("no registry");
+    let seen = mirror.requests();
     assert!(!seen.is_empty() && seen.iter().all(|request| request.authorization.is_none()));
 }

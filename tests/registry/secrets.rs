@@ -5,7 +5,8 @@ use basegen::registry::{Blob, RegistryError};
 
 use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
 use crate::harness::registry_client::{
-    PASSWORD, account, bearer, bytes, client_of, identity_token, options, tag, with,
+    PASSWORD, account, authenticated_client, bearer_access, client_with,
+    identity_token_credentials, options, sample_bytes, tag,
 };
 
 /// Every way in which an error can be written out.
@@ -40,7 +41,9 @@ async fn passwords_and_tokens_show_nowhere() {
         account.identity_token = Some("canary-identity".to_owned());
         Access::Bearer(account)
     };
-    for (access, sent) in [Access::Basic(account()), bearer(), identified].into_iter().zip(SENT) {
+    for (access, sent) in
+        [Access::Basic(account()), bearer_access(), identified].into_iter().zip(SENT)
+    {
         let (is_basic, by_identity) =
             (matches!(access, Access::Basic(_)), sent.contains("identity"));
         let echo = |status| Fault::error(status, "DENIED", &format!("no: {sent}"));
@@ -63,9 +66,9 @@ async fn passwords_and_tokens_show_nowhere() {
             let registry = FakeRegistry::start_with(access.clone()).await;
             let host = registry.host();
             let client = if by_identity {
-                with(&options(identity_token(&host, "canary-identity")))
+                client_with(&options(identity_token_credentials(&host, "canary-identity")))
             } else {
-                client_of(&registry)
+                authenticated_client(&registry)
             };
             let repository = registry.repository("acme/base");
             // The way is asked for before it fails, so that there is something to repeat.
@@ -73,7 +76,7 @@ async fn passwords_and_tokens_show_nowhere() {
                 client.head(&repository, &tag("v1")).await.expect("an answer");
             }
             registry.fail(Rule::every(method, path, fault.clone()));
-            let pushed = client.push_blob(&repository, &Blob::new(bytes(10))).await;
+            let pushed = client.push_blob(&repository, &Blob::new(sample_bytes(10))).await;
             let told = told(&pushed.expect_err("refused"));
             assert!(is_silent(&told), "{access:?} {path} {fault:?}:\n{told}");
         }
@@ -83,18 +86,19 @@ async fn passwords_and_tokens_show_nowhere() {
 #[tokio::test]
 async fn a_wrong_password_is_not_repeated_by_whom_it_was_sent_to() {
     // The token server of these tests says in its refusal what it was sent.
-    let registry = FakeRegistry::start_with(bearer()).await;
-    let wrong = crate::harness::registry_client::password(
+    let registry = FakeRegistry::start_with(bearer_access()).await;
+    let wrong = crate::harness::registry_client::password_credentials(
         &registry.host(),
         "$oauthtoken",
         "canary:pass$word2",
     );
-    let client = with(&options(wrong));
+    let client = client_with(&options(wrong));
     let found = client.head(&registry.repository("acme/base"), &tag("v1")).await;
     let told = told(&found.expect_err("refused"));
     assert!(told.contains("wrong: Basic …") && is_silent(&told), "{told}");
 
-    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    let client =
+        client_with(&options(identity_token_credentials(&registry.host(), "canary-identity")));
     let found = client.head(&registry.repository("acme/base"), &tag("v1")).await;
     let told = told.clone() + &self::told(&found.expect_err("refused"));
     assert!(is_silent(&told), "{told}");
@@ -106,9 +110,11 @@ async fn the_state_of_an_upload_shows_nowhere() {
     for fault in [Fault::status(404), Fault::Drop, Fault::status(400)] {
         registry.fail(Rule::every("PUT", "*", fault));
         let repository = registry.repository("acme/base");
-        let pushed = client_of(&registry).push_blob(&repository, &Blob::new(bytes(10))).await;
+        let pushed = authenticated_client(&registry)
+            .push_blob(&repository, &Blob::new(sample_bytes(10)))
+            .await;
         let told = told(&pushed.expect_err("refused"));
         assert!(is_silent(&told), "{told}");
-        registry.mend();
+        registry.clear_faults();
     }
 }

@@ -1,9 +1,9 @@
-//! The runner's own evaluation of GitHub's expressions.
+//! The harness's evaluation of GitHub's expressions.
 
 use crate::harness::workflows::expressions::Contexts;
 
 #[test]
-fn expressions_mean_what_they_mean_to_github() {
+fn evaluates_expressions_like_github() {
     let contexts = Contexts { succeeded: true, ..Contexts::default() }
         .with("github", serde_json::json!({ "ref": "refs/heads/main", "fork": false }))
         .with(
@@ -14,21 +14,21 @@ fn expressions_mean_what_they_mean_to_github() {
         contexts.expand("a-${{ github.ref }}-${{ needs.a-b.outputs.x || 'b' }}"),
         "a-refs/heads/main-b"
     );
-    for (condition, holds) in [
+    for (condition, expected) in [
         ("github.ref == 'refs/heads/main'", true),
         ("${{ !github.fork && needs.a-b.result == 'skipped' }}", true),
         ("!(github.fork || needs.a-b.outputs.x != '')", true),
         ("failure() || github.fork", false),
         ("${{ !cancelled() }}", true),
     ] {
-        assert_eq!(contexts.holds(Some(condition)), holds, "{condition}");
+        assert_eq!(contexts.is_met(Some(condition)), expected, "{condition}");
     }
     let failed = Contexts { succeeded: false, ..contexts.clone() };
-    assert!(!failed.holds(None) && !failed.holds(Some("github.ref != ''")));
-    assert!(failed.holds(Some("${{ !cancelled() && github.ref != '' }}")));
-    assert_eq!(contexts.value("${{ fromJSON('[1]') }}"), serde_json::json!([1]));
+    assert!(!failed.is_met(None) && !failed.is_met(Some("github.ref != ''")));
+    assert!(failed.is_met(Some("${{ !cancelled() && github.ref != '' }}")));
+    assert_eq!(contexts.evaluate("${{ fromJSON('[1]') }}"), serde_json::json!([1]));
     for unknown in ["github.actor", "secrets.X", "toJSON(github)", "needs.b.result"] {
-        let evaluated = std::panic::catch_unwind(|| contexts.value(unknown));
+        let evaluated = std::panic::catch_unwind(|| contexts.evaluate(unknown));
         assert!(evaluated.is_err(), "{unknown}");
     }
 }

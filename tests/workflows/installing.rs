@@ -1,4 +1,4 @@
-//! The action by itself: which basegen it installs, and how it runs it.
+//! The action: the binary that it installs or builds, and the command that it runs.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,36 +9,35 @@ use crate::harness::workflows::BINARIES;
 use crate::harness::workflows::repository::Harness;
 use crate::harness::workflows::runner::Run;
 
-/// Runs the action on a machine of its own; what it wrote, where it fails.
-pub(crate) fn act(
+/// Runs the action on a fresh runner. Returns its outputs and log, or only the log if it fails.
+pub(crate) fn run_action(
     run: &mut Run<'_>,
     inputs: &[(&str, &str)],
 ) -> Result<(Map<String, Value>, String), String> {
-    let mut job = run.machine();
-    let origin = format!("file://{}", job.harness.origin().display());
+    let mut runner = run.new_runner();
+    let origin = format!("file://{}", runner.harness.origin().display());
     let mut clone = Command::new("git");
-    clone.args(["clone", "--quiet", &origin]).arg(&job.workspace);
+    clone.args(["clone", "--quiet", &origin]).arg(&runner.workspace);
     assert!(clone.status().expect("git runs").success());
     let inputs: BTreeMap<String, String> =
         inputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let contexts = run.contexts().clone();
-    match run.action(&inputs, &contexts, &mut job) {
-        Some(outputs) => Ok((outputs, job.log)),
-        None => Err(job.log),
+    match run.run_action(&inputs, &contexts, &mut runner) {
+        Some(outputs) => Ok((outputs, runner.log)),
+        None => Err(runner.log),
     }
 }
 
-/// As if `uses: acme/basegen@v1.2.3` was written.
-fn of_a_release() -> Value {
+/// Returns the context of `uses: acme/basegen@v1.2.3`.
+fn used_by_tag() -> Value {
     json!({ "action_repository": "acme/basegen", "action_ref": "v1.2.3" })
 }
 
-/// A repository of version 1.2.3, and a `gh` that has its release with an archive, and answers
-/// `verify` when it is asked for the archive's attestation.
-async fn with_archive(verify: &str) -> Harness {
+/// Returns a harness of version 1.2.3 whose `gh` has a release with an archive, and runs the script `verify` to verify its attestation.
+async fn harness_with_archive(verify: &str) -> Harness {
     let harness = Harness::new().await;
     harness.push_version("1.2.3");
-    harness.set_releases(&format!(
+    harness.set_gh_script(&format!(
         r#"if [ "$*" = --version ]; then exit; fi
 [ -n "$GH_TOKEN" ] || exit 97
 case "$1 $2" in
@@ -61,49 +60,50 @@ esac"#
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Whether anything was compiled.
+/// Returns whether any step compiled basegen.
 fn is_built(harness: &Harness) -> bool {
-    harness.calls().iter().any(|call| call.starts_with("cargo"))
+    harness.shim_calls().iter().any(|call| call.starts_with("cargo"))
 }
 
-/// Which attestation was asked for, without the file.
-fn verified(harness: &Harness) -> Vec<String> {
-    let calls = harness.calls();
-    let asked = calls.iter().filter_map(|call| call.strip_prefix("gh attestation verify "));
-    asked.filter_map(|call| Some(call.split_once(' ')?.1.to_owned())).collect()
+/// Returns the arguments of all attestation checks, without the file.
+fn attestation_checks(harness: &Harness) -> Vec<String> {
+    let calls = harness.shim_calls();
+    let checks = calls.iter().filter_map(|call| call.strip_prefix("gh attestation verify "));
+    checks.filter_map(|call| Some(call.split_once(' ')?.1.to_owned())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binary_is_installed_with_the_attestation_of_its_release() {
+async fn installs_a_binary_after_verifying_its_attestation() {
     let attested = "--repo acme/basegen --signer-workflow acme/basegen/.github/workflows/binaries.yml \
         --source-ref refs/tags/v1.2.3 --deny-self-hosted-runners --format json --jq length";
     let by_commit = json!({ "action_repository": "acme/basegen", "action_ref": COMMIT });
     for (used, inputs, expected) in [
-        (of_a_release(), &[][..], attested.to_owned()),
-        // Pinned to a commit, it is the binary of that commit.
+        (used_by_tag(), &[][..], attested.to_owned()),
+        // An action pinned to a commit requires a binary of that commit.
         (by_commit.clone(), &[], format!("{attested} --source-digest {COMMIT}")),
         (by_commit, &[("version", "1.2.3")], attested.to_owned()),
     ] {
-        let harness = with_archive("echo 1").await;
-        let (_, log) = act(&mut Run::new(&harness, &used, &json!({})), inputs).expect("installed");
+        let harness = harness_with_archive("echo 1").await;
+        let (_, log) =
+            run_action(&mut Run::new(&harness, &used, &json!({})), inputs).expect("installed");
         assert!(log.contains("basegen 1.2.3"), "{log}");
-        assert_eq!(verified(&harness), [expected], "{used} {inputs:?}");
-        assert!(!is_built(&harness), "{:?}", harness.calls());
+        assert_eq!(attestation_checks(&harness), [expected], "{used} {inputs:?}");
+        assert!(!is_built(&harness), "{:?}", harness.shim_calls());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binary_without_an_attestation_is_not_run() {
-    // Of the second and third, versions of `gh` are known that succeed without one.
+async fn does_not_run_a_binary_without_attestation() {
+    // Some versions of `gh` succeed without an attestation.
     for verify in ["exit 1", "exit 0", "echo 0"] {
-        let harness = with_archive(verify).await;
+        let harness = harness_with_archive(verify).await;
         for inputs in [&[][..], &[("version", "v1.2.3")]] {
-            let mut run = Run::new(&harness, &of_a_release(), &json!({}));
-            let log = act(&mut run, inputs).expect_err("refused");
+            let mut run = Run::new(&harness, &used_by_tag(), &json!({}));
+            let log = run_action(&mut run, inputs).expect_err("refused");
             assert!(log.contains("has no attestation that binaries.yml"), "{log}");
             assert!(!log.contains("basegen 1.2.3"), "{log}");
         }
-        assert!(!is_built(&harness), "{:?}", harness.calls());
+        assert!(!is_built(&harness), "{:?}", harness.shim_calls());
     }
 }
 
@@ -111,118 +111,122 @@ async fn a_binary_without_an_attestation_is_not_run() {
 async fn a_runner_without_gh_installs_no_binary() {
     let harness = Harness::new().await;
     harness.push_version("1.2.3");
-    harness.set_releases("exit 127");
-    let log = act(&mut Run::new(&harness, &of_a_release(), &json!({})), &[]).expect_err("refused");
+    harness.set_gh_script("exit 127");
+    let log =
+        run_action(&mut Run::new(&harness, &used_by_tag(), &json!({})), &[]).expect_err("refused");
     assert!(log.contains("`gh` is required"), "{log}");
-    assert!(!is_built(&harness), "{:?}", harness.calls());
+    assert!(!is_built(&harness), "{:?}", harness.shim_calls());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_binary_it_is_built_unless_a_release_was_asked_for() {
+async fn builds_from_source_if_no_release_was_requested() {
     let harness = Harness::new().await;
     harness.push_version("1.2.3");
-    harness.set_releases("[ \"$*\" = --version ]");
-    act(&mut Run::new(&harness, &of_a_release(), &json!({})), &[]).expect("built");
-    let calls = harness.calls();
+    harness.set_gh_script("[ \"$*\" = --version ]");
+    run_action(&mut Run::new(&harness, &used_by_tag(), &json!({})), &[]).expect("built");
+    let calls = harness.shim_calls();
     let calls: Vec<&str> = calls.iter().filter_map(|call| call.split(' ').next()).collect();
     assert_eq!(calls, ["gh", "gh", "cargo", "basegen"]);
-    let asked = [("version", "1.2.3")];
-    let log =
-        act(&mut Run::new(&harness, &of_a_release(), &json!({})), &asked).expect_err("refused");
+    let requested = [("version", "1.2.3")];
+    let log = run_action(&mut Run::new(&harness, &used_by_tag(), &json!({})), &requested)
+        .expect_err("refused");
     assert!(log.contains("`v1.2.3` has no binary"), "{log}");
-    // Whether a moving tag is a release is asked; `source` says that it is none.
+    // For a moving tag, the action looks for a release. `version: source` skips the search.
     let moving = json!({ "action_repository": "acme/basegen", "action_ref": "v1" });
-    act(&mut Run::new(&harness, &moving, &json!({})), &[]).expect("built");
+    run_action(&mut Run::new(&harness, &moving, &json!({})), &[]).expect("built");
     let source = [("version", "source")];
-    act(&mut Run::new(&harness, &of_a_release(), &json!({})), &source).expect("built");
-    let gh = harness.calls().iter().filter(|call| call.starts_with("gh")).count();
-    assert_eq!(gh, 5, "{:?}", harness.calls());
+    run_action(&mut Run::new(&harness, &used_by_tag(), &json!({})), &source).expect("built");
+    let gh = harness.shim_calls().iter().filter(|call| call.starts_with("gh")).count();
+    assert_eq!(gh, 5, "{:?}", harness.shim_calls());
     for version in ["latest", "v1;id", "v1\nfolder=/tmp"] {
-        let log = act(&mut Run::new(&harness, &json!({}), &json!({})), &[("version", version)]);
+        let log =
+            run_action(&mut Run::new(&harness, &json!({}), &json!({})), &[("version", version)]);
         assert!(log.expect_err("refused").contains("::error"), "{version}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_tag_publishes_is_what_the_action_installs() {
+async fn the_action_installs_the_binary_that_a_tag_publishes() {
     let harness = Harness::new().await;
     harness.push_version("9.8.7");
     let commits = [("v9.8.7", "c0ffee"), ("v9", "c0ffee"), ("c0ffee", "c0ffee"), ("main", "beef")];
-    harness.keep_releases(&commits);
+    harness.emulate_releases(&commits);
     let tag = |name: &str| json!({ "ref": format!("refs/tags/{name}"), "ref_name": name });
-    // A tag that is not the version publishes nothing.
-    let jobs = Run::new(&harness, &tag("v9.9.9"), &json!({})).workflow(BINARIES);
+    // A tag that differs from the version publishes nothing.
+    let jobs = Run::new(&harness, &tag("v9.9.9"), &json!({})).run_workflow(BINARIES);
     assert_eq!((jobs["build"].result, jobs["release"].result), ("failure", "skipped"));
     assert!(jobs["build"].log.contains("Cargo.toml says `9.8.7`"), "{}", jobs["build"].log);
-    let jobs = Run::new(&harness, &tag("v9.8.7"), &json!({})).workflow(BINARIES);
+    let jobs = Run::new(&harness, &tag("v9.8.7"), &json!({})).run_workflow(BINARIES);
     assert_eq!(jobs["build"].result, "success", "{}", jobs["build"].log);
     assert_eq!(jobs["release"].result, "success", "{}", jobs["release"].log);
     for (reference, is_release) in
         [("v9.8.7", true), ("v9", true), ("c0ffee", true), ("main", false)]
     {
-        let before = harness.calls().len();
+        let before = harness.shim_calls().len();
         let used = json!({ "action_repository": "acme/basegen", "action_ref": reference });
-        let (_, log) = act(&mut Run::new(&harness, &used, &json!({})), &[]).expect("installed");
+        let (_, log) =
+            run_action(&mut Run::new(&harness, &used, &json!({})), &[]).expect("installed");
         assert!(log.contains("basegen "), "{log}");
-        let calls = harness.calls();
+        let calls = harness.shim_calls();
         let is_built = calls[before..].iter().any(|call| call.starts_with("cargo install"));
         assert_eq!(is_built, !is_release, "{reference}: {calls:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_files_of_a_published_release_are_not_replaced() {
+async fn does_not_replace_files_of_a_published_release() {
     let harness = Harness::new().await;
     harness.push_version("9.8.7");
-    harness.keep_releases(&[]);
+    harness.emulate_releases(&[]);
     let tag = json!({ "ref": "refs/tags/v9.8.7", "ref_name": "v9.8.7" });
-    let run = || Run::new(&harness, &tag, &json!({})).workflow(BINARIES);
+    let run = || Run::new(&harness, &tag, &json!({})).run_workflow(BINARIES);
     assert_eq!(run()["release"].result, "success");
     let is_changed = |call: &&String| {
         let calls = ["gh release create", "gh release upload", "gh release edit"];
         calls.iter().any(|begin| call.starts_with(begin))
     };
-    let first = harness.calls();
+    let first = harness.shim_calls();
     let jobs = run();
     assert_eq!(jobs["release"].result, "failure");
     assert!(jobs["release"].log.contains("never replaced"), "{}", jobs["release"].log);
-    let calls = harness.calls();
+    let calls = harness.shim_calls();
     assert_eq!(calls[first.len()..].iter().filter(is_changed).count(), 0, "{calls:?}");
-    // When GitHub does not answer, it is not known that there is none.
-    harness.set_releases("echo 'HTTP 502: Server Error' >&2; exit 1");
-    let before = harness.calls().len();
+    // An error of GitHub does not count as a missing release.
+    harness.set_gh_script("echo 'HTTP 502: Server Error' >&2; exit 1");
+    let before = harness.shim_calls().len();
     let jobs = run();
     assert_eq!(jobs["release"].result, "failure");
     assert!(jobs["release"].log.contains("HTTP 502"), "{}", jobs["release"].log);
-    let calls = harness.calls();
+    let calls = harness.shim_calls();
     assert_eq!(calls[before..].iter().filter(is_changed).count(), 0, "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_files_of_a_draft_are_replaced() {
+async fn replaces_files_of_a_draft_release() {
     let harness = Harness::new().await;
     harness.push_version("9.8.7");
-    harness.keep_releases(&[]);
-    harness.draft("v9.8.7");
+    harness.emulate_releases(&[]);
+    harness.add_draft_release("v9.8.7");
     let tag = json!({ "ref": "refs/tags/v9.8.7", "ref_name": "v9.8.7" });
-    let jobs = Run::new(&harness, &tag, &json!({})).workflow(BINARIES);
+    let jobs = Run::new(&harness, &tag, &json!({})).run_workflow(BINARIES);
     assert_eq!(jobs["release"].result, "success", "{}", jobs["release"].log);
-    assert!(!harness.calls().iter().any(|call| call.starts_with("gh release create")));
+    assert!(!harness.shim_calls().iter().any(|call| call.starts_with("gh release create")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_runs_basegen_and_hands_its_outputs_on() {
+async fn the_action_returns_the_outputs_of_basegen() {
     let harness = Harness::new().await;
     let mut run = Run::new(&harness, &json!({}), &json!({}));
     let args = "plan --format github --offline\n--python 3.9 --shards 2";
-    let (outputs, _) = act(&mut run, &[("args", args)]).expect("it runs");
+    let (outputs, _) = run_action(&mut run, &[("args", args)]).expect("it runs");
     assert_eq!((&outputs["count"], &outputs["empty"]), (&json!("8"), &json!("false")));
     let matrix: Value =
         serde_json::from_str(outputs["matrix"].as_str().expect("JSON")).expect("JSON");
     assert_eq!(matrix["include"].as_array().map(Vec::len), Some(2));
-    // What looks like a wildcard or a command is an argument.
-    let hostile = act(&mut run, &[("args", "list --only python=* $(id)")]).expect_err("refused");
+    // Wildcards and commands in `args` are plain arguments.
+    let hostile =
+        run_action(&mut run, &[("args", "list --only python=* $(id)")]).expect_err("refused");
     assert!(hostile.contains("unexpected argument '$(id)'"), "{hostile}");
-    let nowhere = [("args", "list"), ("working-directory", "dockerfiles")];
-    assert!(act(&mut run, &nowhere).expect_err("refused").contains("matrix.toml"));
+    let without_matrix = [("args", "list"), ("working-directory", "dockerfiles")];
+    assert!(run_action(&mut run, &without_matrix).expect_err("refused").contains("matrix.toml"));
 }

@@ -1,5 +1,4 @@
-//! The workflows and the action, run outside of GitHub: every `run:` step as the runner would run
-//! it, against a registry and a GitHub in this process.
+//! The workflows and the action. The tests execute every `run:` step like GitHub's runner, against an in-process registry and GitHub.
 
 #[path = "../harness/mod.rs"]
 mod harness;

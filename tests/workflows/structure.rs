@@ -1,4 +1,4 @@
-//! What holds for every workflow and action, whatever it does.
+//! Rules for all workflows and actions: pins, permissions, secrets, timeouts and concurrency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::harness::workflows::{
 
 const FILES: [&str; 5] = [CI, RELEASE, BINARIES, PINS, "action.yml"];
 
-/// The workflows that the docs show, as texts.
+/// Returns the texts of the workflows in the documentation.
 fn documented() -> Vec<String> {
     let page = fs_err::read_to_string(path("docs/github-actions.md")).expect("the page");
     let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -22,8 +22,7 @@ fn steps(file: &Value) -> Vec<&Value> {
     jobs.chain(items(&file["runs"]["steps"])).collect()
 }
 
-/// The problems of the `uses:` of a file: each is a full commit with its version in a comment,
-/// but for what is in this repository.
+/// Returns the lines with an external action that is not pinned to a full commit with its version in a comment.
 fn unpinned(text: &str) -> Vec<&str> {
     let uses = text
         .lines()
@@ -41,7 +40,7 @@ fn unpinned(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn actions_of_others_are_pinned_to_commits() {
+fn external_actions_are_pinned_to_commits() {
     let mut pins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in FILES {
         let text = fs_err::read_to_string(path(file)).expect("a file");
@@ -53,12 +52,12 @@ fn actions_of_others_are_pinned_to_commits() {
         }
     }
     assert!(pins.len() >= 5 && pins.values().all(|commits| commits.len() == 1), "{pins:?}");
-    let refused = ["  uses: a/b@v1", "- uses: a/b@main # v1", "uses: a/b@0123456789abcdef # v1"];
-    assert_eq!(unpinned(&refused.join("\n")).len(), 3);
+    let invalid = ["  uses: a/b@v1", "- uses: a/b@main # v1", "uses: a/b@0123456789abcdef # v1"];
+    assert_eq!(unpinned(&invalid.join("\n")).len(), 3);
 }
 
 #[test]
-fn no_expression_becomes_a_part_of_a_script() {
+fn scripts_contain_no_expressions() {
     for file in FILES {
         let file = yaml(file);
         for step in steps(&file) {
@@ -75,7 +74,7 @@ fn no_expression_becomes_a_part_of_a_script() {
 }
 
 #[test]
-fn jobs_may_do_no_more_than_they_need() {
+fn jobs_have_only_the_required_permissions() {
     let granted = |file: &str| -> Vec<(String, Value)> {
         let workflow = yaml(file);
         let jobs = entries(&workflow["jobs"]);
@@ -102,12 +101,15 @@ fn jobs_may_do_no_more_than_they_need() {
 }
 
 #[test]
-fn jobs_end_by_themselves_and_leave_no_token_behind() {
+fn jobs_have_timeouts_and_persist_no_credentials() {
     for name in WORKFLOWS.into_iter().chain([PINS]) {
         let workflow = yaml(name);
         for (id, job) in entries(&workflow["jobs"]) {
-            assert!(job["timeout-minutes"].is_u64(), "{id} of {name} may run for six hours");
-            assert_ne!(job["runs-on"], "ubuntu-latest", "{id} of {name} changes by itself");
+            assert!(job["timeout-minutes"].is_u64(), "{id} of {name} has no timeout");
+            assert_ne!(
+                job["runs-on"], "ubuntu-latest",
+                "{id} of {name} has no fixed runner version"
+            );
         }
         for step in steps(&workflow) {
             if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
@@ -117,7 +119,7 @@ fn jobs_end_by_themselves_and_leave_no_token_behind() {
     }
 }
 
-/// The secrets that a job names.
+/// Returns the names of the secrets that a job uses.
 fn secrets(job: &Value) -> BTreeSet<String> {
     let text = job.to_string();
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -125,10 +127,9 @@ fn secrets(job: &Value) -> BTreeSet<String> {
     names.map(|rest| rest.split(|c| !is_name(c)).next().unwrap_or_default().to_owned()).collect()
 }
 
-/// Secrets are for jobs that nobody's pull request can start. Approval is asked once: for the
-/// environment of the job that gives names.
+/// No pull request can start a job with secrets. Only the environment of the job that sets tags requires approval.
 #[test]
-fn approval_is_asked_once_and_secrets_are_where_they_are_needed() {
+fn a_release_needs_one_approval_and_secrets_are_limited_to_their_jobs() {
     let text = |file: &str| fs_err::read_to_string(path(file)).expect("a file");
     assert!(!text(CI).contains("secrets.") && !text(BINARIES).contains("secrets."));
     let release = yaml(RELEASE);
@@ -149,16 +150,16 @@ fn approval_is_asked_once_and_secrets_are_where_they_are_needed() {
     assert_eq!(jobs.collect::<Vec<_>>(), expected);
 }
 
-/// Every branch, and every job of the default branch, can write to a cache.
+/// Every branch, and every job of the default branch, can write to a cache, so a cache is untrusted.
 #[test]
-fn nothing_that_publishes_runs_what_a_cache_holds() {
+fn publishing_workflows_use_no_cache() {
     for file in [RELEASE, BINARIES, "action.yml"] {
         let text = fs_err::read_to_string(path(file)).expect("a file");
         for action in text.lines().filter_map(|line| line.split_once("uses: ")) {
             assert!(!action.1.contains("cache"), "{file}: {}", action.1);
         }
     }
-    // The jobs of a release run what the first one has built, which nobody else can replace.
+    // The jobs of a release run the binary of the first job, by the id of its artifact, which no other job can replace.
     let release = yaml(RELEASE);
     let decide = &release["jobs"]["decide"];
     let builds = |job: &Value| items(&job["steps"]).filter(|step| step["uses"] == "./").count();
@@ -170,10 +171,10 @@ fn nothing_that_publishes_runs_what_a_cache_holds() {
     }
 }
 
-/// Without `queue: max`, a run that waits gives way to one that comes after it. Only the jobs that
-/// must not run at the same time wait, and a pull request is not in the way of the next release.
+/// Without `queue: max`, a later run cancels a pending one. Only jobs that must not run concurrently have a group, and the pull request
+/// does not delay the next release.
 #[test]
-fn no_release_gives_way_to_a_later_push() {
+fn a_later_push_does_not_cancel_a_release() {
     assert!(yaml(CI)["concurrency"]["group"].is_string());
     let release = yaml(RELEASE);
     assert!(release["concurrency"].is_null());
@@ -184,11 +185,11 @@ fn no_release_gives_way_to_a_later_push() {
     assert_eq!(groups, [("publish", queue("release")), ("pr", queue("release-pull-request"))]);
 }
 
-/// The key is younger than actionlint, which is told to accept it: what it may hold is checked here.
+/// actionlint does not know the key `queue` yet, and its configuration ignores the error. This test validates the values.
 #[test]
-fn a_queue_of_runs_is_one_that_github_takes() {
+fn concurrency_groups_have_valid_keys() {
     let init = fs_err::read_to_string(path("src/init/workflow.yml")).expect("a file");
-    // Its marks are not YAML.
+    // The template's directives are not YAML.
     let init: Vec<&str> = init.lines().filter(|line| !line.starts_with('@')).collect();
     let workflows = WORKFLOWS.map(yaml).into_iter().chain([parse(&init.join("\n"))]);
     for workflow in workflows.chain(documented().iter().map(|text| parse(text))) {
@@ -208,17 +209,17 @@ fn a_queue_of_runs_is_one_that_github_takes() {
 }
 
 #[test]
-fn what_the_docs_show_is_a_workflow_of_the_same_kind() {
+fn workflows_in_the_documentation_follow_the_same_rules() {
     let workflows = documented();
     assert!(!workflows.is_empty());
     for text in workflows {
         let file = parse(&text);
-        // Its readers put their own version of basegen in.
-        let others: Vec<&str> = unpinned(&text)
+        // Readers replace this placeholder by their version of basegen.
+        let unpinned: Vec<&str> = unpinned(&text)
             .into_iter()
             .filter(|line| !line.contains("OWNER/basegen@COMMIT"))
             .collect();
-        assert_eq!(others, [""; 0]);
+        assert_eq!(unpinned, [""; 0]);
         for (id, job) in entries(&file["jobs"]) {
             assert!(job["timeout-minutes"].is_u64(), "{id}");
         }

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use insta::assert_snapshot;
 
 use crate::harness::auth::cloud::Cloud;
-use crate::harness::auth::door::{Asks, Door, Registry};
 use crate::harness::auth::ecr::EcrApi;
+use crate::harness::auth::proxy::{AuthScheme, ProtectedRegistry, RegistryProxy};
 
 /// What nothing that is printed may ever hold.
 const CANARY: &str = "canary-71ab";
@@ -40,7 +40,7 @@ const USER: &str = "ghp_canary71ab";
 /// A matrix that pushes to `ghcr.io` and pulls from `nvcr.io`, and the way to both.
 struct Project {
     folder: tempfile::TempDir,
-    door: Door,
+    proxy: RegistryProxy,
     variables: Vec<(String, String)>,
 }
 
@@ -48,13 +48,18 @@ impl Project {
     async fn new() -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder"),
-            door: Door::open().await,
+            proxy: RegistryProxy::start().await,
             variables: Vec::new(),
         };
         project.write("matrix.toml", MATRIX);
         project.write("dockerfiles/Dockerfile.hbs", "FROM nvcr.io/acme/base:1\n");
-        project.door.registry("ghcr.io", Registry::new(Asks::Token, "me", CANARY));
-        project.door.registry("nvcr.io", Registry::new(Asks::Token, "$oauthtoken", CANARY));
+        project
+            .proxy
+            .add_registry("ghcr.io", ProtectedRegistry::new(AuthScheme::Token, "me", CANARY));
+        project.proxy.add_registry(
+            "nvcr.io",
+            ProtectedRegistry::new(AuthScheme::Token, "$oauthtoken", CANARY),
+        );
         project
     }
 
@@ -95,7 +100,7 @@ impl Project {
         }
         command.env_clear().current_dir(self.folder.path());
         command.env("HOME", "/nonexistent").env("DOCKER_CONFIG", "docker");
-        command.env("http_proxy", &self.door.url);
+        command.env("http_proxy", &self.proxy.url);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let output = command.output().expect("the command runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -131,7 +136,7 @@ async fn the_password_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_token_without_a_token_server() {
     let project = Project::new().await;
-    project.door.registry("ghcr.io", Registry::new(Asks::Basic, "me", CANARY));
+    project.proxy.add_registry("ghcr.io", ProtectedRegistry::new(AuthScheme::Basic, "me", CANARY));
     let config = format!(r#"{{"auths": {{"ghcr.io": {{"identitytoken": "{CANARY}"}}}}}}"#);
     project.write("docker/config.json", &config);
     assert_snapshot!(project.check("ghcr.io"));
@@ -140,8 +145,11 @@ async fn an_identity_token_without_a_token_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_may_only_pull() {
     let project = Project::known().await;
-    let registry = Registry { allows: &["pull"], ..Registry::new(Asks::Basic, "me", CANARY) };
-    project.door.registry("ghcr.io", registry);
+    let registry = ProtectedRegistry {
+        allowed_actions: &["pull"],
+        ..ProtectedRegistry::new(AuthScheme::Basic, "me", CANARY)
+    };
+    project.proxy.add_registry("ghcr.io", registry);
     assert_snapshot!(project.check("ghcr.io"));
     assert_snapshot!(project.check("ghcr.io --format json"));
 }
@@ -183,7 +191,9 @@ async fn a_base_that_is_named_by_its_digest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_user_s_place_is_not_shown() {
     let mut project = Project::new().await;
-    project.door.registry("ghcr.io", Registry::new(Asks::Token, USER, "x-oauth-basic"));
+    project
+        .proxy
+        .add_registry("ghcr.io", ProtectedRegistry::new(AuthScheme::Token, USER, "x-oauth-basic"));
     project.pair("DOCKER_REGISTRY_ghcr.io", &format!("{USER}:x-oauth-basic"));
     assert_snapshot!(project.check("ghcr.io"));
 }
@@ -193,14 +203,14 @@ async fn keys_of_aws_are_told_by_their_method() {
     let mut project = Project::new().await;
     let table = format!("\n[registries.\"{ECR}\"]\nauth_method = \"AWS_IAM\"\nplain_http = true\n");
     project.write("matrix.toml", &format!("{MATRIX}{table}"));
-    project.door.registry(ECR, Registry::new(Asks::Basic, "AWS", "none yet"));
+    project.proxy.add_registry(ECR, ProtectedRegistry::new(AuthScheme::Basic, "AWS", "none yet"));
     project.variable("AWS_ENDPOINT_URL", "http://api.ecr.eu-west-1.amazonaws.com");
     assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
     project.variable("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
     project.variable("AWS_SECRET_ACCESS_KEY", CANARY);
-    project.door.ecr(EcrApi::new("AKIAIOSFODNN7EXAMPLE", CANARY));
+    project.proxy.set_ecr_api(EcrApi::new("AKIAIOSFODNN7EXAMPLE", CANARY));
     assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
-    project.door.ecr(EcrApi::new("AKIAIOSFODNN7EXAMPLE", "another"));
+    project.proxy.set_ecr_api(EcrApi::new("AKIAIOSFODNN7EXAMPLE", "another"));
     assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
 }
 
@@ -209,7 +219,9 @@ async fn a_profile_of_aws_is_named() {
     let mut project = Project::new().await;
     let cloud = Cloud::start().await;
     project.write("matrix.toml", &format!("{MATRIX}\n[registries.\"{ECR}\"]\nplain_http = true\n"));
-    project.door.registry(ECR, Registry::new(Asks::Basic, "AWS", "password of ASIASSO"));
+    project
+        .proxy
+        .add_registry(ECR, ProtectedRegistry::new(AuthScheme::Basic, "AWS", "password of ASIASSO"));
     project.write(
         ".aws/config",
         "[default]\nsso_session = admin\nsso_account_id = 123456789012\nsso_role_name = publisher\n\

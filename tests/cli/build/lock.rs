@@ -106,7 +106,7 @@ async fn two_releases_on_one_machine_cannot_meet() {
         command
     };
     let first = tokio::spawn(output(run()));
-    hangs.reached().await;
+    hangs.wait_until_used().await;
     let second = output(run()).await;
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(told.contains("another basegen is publishing these images"), "{told}");

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::digest_registry::Registry;
-use crate::harness::project::{MATRIX, Project, commit, committed, git, stdout};
+use crate::harness::project::{MATRIX, Project, commit, committed_project, git, stdout};
 
 /// A project whose version is in two files, with a table of images in its README.
 fn project() -> Project {
@@ -99,7 +99,7 @@ fn what_is_unclear_edits_nothing() {
 
 #[test]
 fn a_range_of_commits_decides() {
-    let project = committed();
+    let project = committed_project();
     assert_cmd_snapshot!("since_nothing", project.basegen("bump patch --if-changed --since first"));
     project.write("dockerfiles/server.txt", "changed\n");
     assert_cmd_snapshot!(
@@ -146,7 +146,7 @@ fn what_is_in_the_way_is_told() {
     assert_cmd_snapshot!("largest", project.basegen("bump minor --dry-run"));
     fs_err::remove_file(project.path().join("README.md")).expect("removed");
     assert_cmd_snapshot!("no_readme", project.basegen("bump 1.3.0 --allow-downgrade"));
-    let project = committed();
+    let project = committed_project();
     let mut command = project.basegen("bump patch --format github");
     command.env("GITHUB_OUTPUT", "gone/outputs");
     assert_cmd_snapshot!("no_outputs", command);
@@ -176,7 +176,7 @@ fn places_are_relative_to_the_matrix() {
 
 #[test]
 fn github_reads_the_answer_from_its_file() {
-    let project = committed();
+    let project = committed_project();
     let file = project.path().join("outputs");
     let mut command = project.basegen("bump patch --format github --dry-run");
     command.env("GITHUB_OUTPUT", &file);

@@ -2,11 +2,11 @@
 
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{MATRIX, commit, committed};
+use crate::harness::project::{MATRIX, commit, committed_project};
 
 #[test]
 fn the_version_and_the_images_are_told_apart() {
-    let project = committed();
+    let project = committed_project();
     assert_cmd_snapshot!("nothing", project.basegen("changed --since first --exit-code"));
     project.write("VERSION", "v1.3.0\n");
     assert_cmd_snapshot!("version", project.basegen("changed --since first --exit-code"));
@@ -28,7 +28,7 @@ fn the_version_and_the_images_are_told_apart() {
 
 #[test]
 fn the_place_of_the_version_may_have_moved() {
-    let project = committed();
+    let project = committed_project();
     project.write(
         "matrix.toml",
         &MATRIX.replace("file = \"VERSION\"", "file = \"v.toml\"\nkey = \"a.'b.c'\""),
@@ -43,7 +43,7 @@ fn the_place_of_the_version_may_have_moved() {
 
 #[test]
 fn a_version_that_was_unclear_then_is_told() {
-    let project = committed();
+    let project = committed_project();
     project.write("VERSION", "one\ntwo\n");
     commit(&project, "broken");
     project.write("VERSION", "v1.2.3\n");
@@ -54,7 +54,7 @@ fn a_version_that_was_unclear_then_is_told() {
 
 #[test]
 fn what_is_gone_is_not_built() {
-    let project = committed();
+    let project = committed_project();
     let fewer = MATRIX.replace(r#"python = ["3.9", "3.11"]"#, r#"python = ["3.11"]"#);
     let fewer = fewer.split("[[exclude]]").next().expect("a matrix").to_owned();
     project.write("matrix.toml", &fewer);

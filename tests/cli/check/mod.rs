@@ -92,7 +92,7 @@ fn nothing_but_a_schema_of_basegen_is_written_over() {
     project.write("precious.json", "{}\n");
     assert_cmd_snapshot!("schema_foreign", named("precious.json"));
     assert_eq!(named("../precious").output().expect("it runs").status.code(), Some(3));
-    assert_eq!(project.neighbours(), [""; 0]);
+    assert_eq!(project.siblings(), [""; 0]);
     assert_eq!(fs_err::read_to_string(project.path().join("precious.json")).expect("read"), "{}\n");
     // A link stays one.
     let schema = stdout(project.basegen("schema"));

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::harness::project::{MATRIX, Project, stdout, told};
+use crate::harness::project::{MATRIX, Project, output, stdout};
 use crate::harness::registry::{Access, Account, FakeRegistry};
 use crate::harness::variants::variants;
 
@@ -121,16 +121,16 @@ impl Released {
     }
 
     /// How a command ends and what it says, the registry's port left out.
-    fn told(&self, arguments: &str) -> String {
-        told(self.project.basegen(arguments)).replace(&self.registry.host(), "REGISTRY")
+    fn output(&self, arguments: &str) -> String {
+        output(self.project.basegen(arguments)).replace(&self.registry.host(), "REGISTRY")
     }
 }
 
 #[test]
 fn a_whole_release_is_in_step() {
     let released = Released::new();
-    assert_snapshot!("whole", released.told("check"));
-    assert_snapshot!("whole_and_required", released.told("check --released"));
+    assert_snapshot!("whole", released.output("check"));
+    assert_snapshot!("whole_and_required", released.output("check --released"));
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn a_release_that_is_not_whole_is_told() {
         .replace("[\"3.9\", \"3.11\"]", "[\"3.9\", \"3.11\", \"3.12\"]")
         .replace("[\"linux/amd64\"]", "[\"linux/amd64\", \"linux/arm64\"]");
     released.project.write("matrix.toml", &more);
-    assert_snapshot!("broken", released.told("check"));
-    assert_snapshot!("broken_offline", released.told("check --offline"));
+    assert_snapshot!("broken", released.output("check"));
+    assert_snapshot!("broken_offline", released.output("check --offline"));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn an_index_must_have_what_it_lists() {
         released.registry.add_manifest(path, tag, OCI_INDEX, index.clone());
         Digest::of(index.as_bytes())
     });
-    assert_snapshot!("index_with_a_gap", released.told("check"));
+    assert_snapshot!("index_with_a_gap", released.output("check"));
 }
 
 /// Nobody has to wait for the job that sets tags.
@@ -179,49 +179,49 @@ fn an_index_must_have_what_it_lists() {
 fn changed_images_under_a_published_version_are_refused_early() {
     let released = Released::new();
     released.project.write("dockerfiles/server.txt", "changed\n");
-    assert_snapshot!("unbumped_check", released.told("check"));
-    assert_snapshot!("unbumped_check_allowed", released.told("check --allow-unbumped"));
-    assert_snapshot!("unbumped_plan", released.told("plan --format github"));
-    let overwriting = released.told("plan --format github --overwrite");
+    assert_snapshot!("unbumped_check", released.output("check"));
+    assert_snapshot!("unbumped_check_allowed", released.output("check --allow-unbumped"));
+    assert_snapshot!("unbumped_plan", released.output("plan --format github"));
+    let overwriting = released.output("plan --format github --overwrite");
     assert!(
         overwriting.contains("count=3") && overwriting.ends_with("exit code 0"),
         "{overwriting}"
     );
-    assert_snapshot!("unbumped_stage", released.told("--stage"));
-    assert_snapshot!("unbumped_dry_run", released.told("--push --dry-run"));
+    assert_snapshot!("unbumped_stage", released.output("--stage"));
+    assert_snapshot!("unbumped_dry_run", released.output("--push --dry-run"));
     // A new version has no tags yet.
-    let bumped = released.told("plan --format github --version-tag v1.2.4");
+    let bumped = released.output("plan --format github --version-tag v1.2.4");
     assert!(bumped.ends_with("exit code 0"), "{bumped}");
 }
 
 #[test]
 fn a_dry_run_of_a_push_lists_builds_and_tags() {
     let released = Released::new();
-    assert_snapshot!("dry_run_published", released.told("--push --dry-run"));
+    assert_snapshot!("dry_run_published", released.output("--push --dry-run"));
     released.stage_all();
     released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
-    assert_snapshot!("dry_run_tag", released.told("--push --dry-run"));
+    assert_snapshot!("dry_run_tag", released.output("--push --dry-run"));
     released.project.write("dockerfiles/server.txt", "changed\n");
-    let dry_run = released.told("--push --dry-run --version-tag v1.2.4");
+    let dry_run = released.output("--push --dry-run --version-tag v1.2.4");
     assert_snapshot!("dry_run_build", dry_run);
 }
 
 #[test]
 fn a_release_is_found_with_and_without_its_v() {
     let released = Released::new();
-    let whole = released.told("status v1.2.3");
+    let whole = released.output("status v1.2.3");
     assert!(whole.ends_with("exit code 0"), "{whole}");
-    assert_eq!(released.told("status 1.2.3"), whole);
-    assert_snapshot!("status_unknown", released.told("status 9.9.9"));
+    assert_eq!(released.output("status 1.2.3"), whole);
+    assert_snapshot!("status_unknown", released.output("status 9.9.9"));
 }
 
 #[test]
 fn status_lists_the_missing_tags_of_an_incomplete_version() {
     let released = Released::new();
     released.registry.remove_tag("acme/server-base", "basegen-release-v1.2.3");
-    assert_snapshot!("status_without_a_set", released.told("status"));
+    assert_snapshot!("status_without_a_set", released.output("status"));
     released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
-    assert_snapshot!("status_incomplete", released.told("status"));
+    assert_snapshot!("status_incomplete", released.output("status"));
 }
 
 #[test]
@@ -230,28 +230,28 @@ fn aliases_that_immutable_tags_forbid_are_found() {
     let settings =
         format!("[registries.\"{}\"]\nimmutable_tags = true\n", released.registry.host());
     released.add(&settings);
-    assert_snapshot!("immutable_aliases", released.told("check"));
-    assert_snapshot!("immutable_aliases_merge", released.told("merge --push --progress plain"));
+    assert_snapshot!("immutable_aliases", released.output("check"));
+    assert_snapshot!("immutable_aliases_merge", released.output("merge --push --progress plain"));
 }
 
 #[test]
 fn a_release_without_a_set_is_compared_by_its_tags() {
     let released = Released::new();
     released.add("[publish]\nrelease_set = \"off\"\n");
-    assert_snapshot!("no_set", released.told("check --released"));
+    assert_snapshot!("no_set", released.output("check --released"));
     released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
-    assert_snapshot!("no_set_and_a_gap", released.told("check"));
-    assert_snapshot!("no_set_status", released.told("status"));
+    assert_snapshot!("no_set_and_a_gap", released.output("check"));
+    assert_snapshot!("no_set_status", released.output("status"));
     // Nothing keeps an older release from moving the aliases back.
-    let merge = released.told("merge --push --progress plain");
+    let merge = released.output("merge --push --progress plain");
     assert_snapshot!("no_set_merge", merge);
 }
 
 #[test]
 fn a_version_need_not_be_released() {
     let released = Released::unreleased();
-    assert_snapshot!("unreleased", released.told("check"));
-    assert_snapshot!("unreleased_and_required", released.told("check --released"));
+    assert_snapshot!("unreleased", released.output("check"));
+    assert_snapshot!("unreleased_and_required", released.output("check --released"));
 }
 
 #[test]
@@ -260,23 +260,23 @@ fn a_registry_that_does_not_tell_is_an_error() {
     released.registry.set_access(Access::Basic(Account::new("user", "password")));
     let schema = stdout(released.project.basegen("schema")).replacen('{', "{ ", 1);
     released.project.write("matrix.schema.json", &schema);
-    assert_snapshot!("refused", released.told("check"));
-    assert_snapshot!("refused_plan", released.told("plan"));
+    assert_snapshot!("refused", released.output("check"));
+    assert_snapshot!("refused_plan", released.output("plan"));
     stdout(released.project.basegen("check --offline --fix"));
-    assert_snapshot!("refused_bump", released.told("bump patch --if-changed"));
-    assert_snapshot!("not_asked", released.told("check --offline"));
+    assert_snapshot!("refused_bump", released.output("bump patch --if-changed"));
+    assert_snapshot!("not_asked", released.output("check --offline"));
 }
 
 #[test]
 fn the_version_is_raised_when_images_have_changed() {
     let released = Released::new();
-    assert_snapshot!("unchanged", released.told("bump patch --if-changed"));
-    assert_snapshot!("unchanged_json", released.told("bump patch --if-changed --format json"));
+    assert_snapshot!("unchanged", released.output("bump patch --if-changed"));
+    assert_snapshot!("unchanged_json", released.output("bump patch --if-changed --format json"));
     released.project.write("dockerfiles/server.txt", "changed\n");
-    assert_snapshot!("changed_dry_run", released.told("bump patch --if-changed --dry-run"));
-    assert_snapshot!("changed", released.told("bump patch --if-changed"));
+    assert_snapshot!("changed_dry_run", released.output("bump patch --if-changed --dry-run"));
+    assert_snapshot!("changed", released.output("bump patch --if-changed"));
     // What has changed goes out with the version that is there now.
-    assert_snapshot!("raised_once", released.told("bump patch --if-changed"));
+    assert_snapshot!("raised_once", released.output("bump patch --if-changed"));
 }
 
 #[test]
@@ -293,14 +293,14 @@ fn a_lock_is_compared_with_the_registries() {
         format!("schema = 1\n\n[images]\n{}{}", name("3.8"), name("3.9"))
     };
     released.project.write("basegen.lock", &lock(&first));
-    assert_snapshot!("lock", released.told("check"));
-    assert_snapshot!("lock_fixed", released.told("check --fix"));
+    assert_snapshot!("lock", released.output("check"));
+    assert_snapshot!("lock_fixed", released.output("check --fix"));
     let moved =
         fs_err::read_to_string(released.project.path().join("basegen.lock")).expect("a lock");
     let moved = moved.replace(&first.to_string(), &Digest::of(b"older").to_string());
     released.project.write("basegen.lock", &moved);
-    assert_snapshot!("lock_moved", released.told("check"));
-    assert_snapshot!("lock_moved_strict", released.told("check --strict"));
+    assert_snapshot!("lock_moved", released.output("check"));
+    assert_snapshot!("lock_moved_strict", released.output("check --strict"));
 }
 
 /// A release set cannot make basegen connect to other hosts.
@@ -319,13 +319,13 @@ fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
             |_| format!("{registry}/{path}:v1"),
         );
         let shown = |text: String| text.replace(&other.host(), "OTHER");
-        assert_snapshot!(format!("foreign_{case}_status"), shown(released.told("status")));
-        assert_snapshot!(format!("foreign_{case}_check"), shown(released.told("check")));
-        released.told("bump patch --if-changed");
-        released.told("plan");
-        released.told("plan --version-tag v2.0.0");
-        assert_eq!(other.seen().len(), 0, "{case}");
-        let asked = released.registry.seen();
+        assert_snapshot!(format!("foreign_{case}_status"), shown(released.output("status")));
+        assert_snapshot!(format!("foreign_{case}_check"), shown(released.output("check")));
+        released.output("bump patch --if-changed");
+        released.output("plan");
+        released.output("plan --version-tag v2.0.0");
+        assert_eq!(other.requests().len(), 0, "{case}");
+        let asked = released.registry.requests();
         assert!(asked.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
     }
 }
@@ -338,10 +338,10 @@ fn checks_that_are_new_are_planned_for_images_that_are_published() {
     let matrix = fs_err::read_to_string(&path).expect("the matrix");
     let verify = "[[verify]]\nname = \"gpu\"\nwhen = { gpu = true }\nrun = [\"true\"]\n";
     released.project.write("matrix.toml", &format!("{matrix}{verify}"));
-    assert_snapshot!("checks", released.told("plan"));
-    assert_snapshot!("checks_github", released.told("plan --format github"));
+    assert_snapshot!("checks", released.output("plan"));
+    assert_snapshot!("checks_github", released.output("plan --format github"));
     // No image has changed.
-    assert_snapshot!("checks_bump", released.told("bump patch --if-changed"));
+    assert_snapshot!("checks_bump", released.output("bump patch --if-changed"));
 }
 
 #[test]
@@ -364,11 +364,11 @@ fn a_plan_shows_lost_gpus_and_growth() {
     });
     facts("\"90\"", 750_000_000);
     let selected = "--version-tag v1.2.4 --gpu --job-type server";
-    assert_snapshot!("gpu_plan", released.told(&format!("plan {selected}")));
-    assert_snapshot!("gpu_push", released.told(&format!("--push {selected}")));
+    assert_snapshot!("gpu_plan", released.output(&format!("plan {selected}")));
+    assert_snapshot!("gpu_push", released.output(&format!("--push {selected}")));
     let permitted = "[[set]]\nwhen = { gpu = true }\ndrop_sm = [\"50\"]\n";
     released.add(permitted);
-    assert_snapshot!("gpu_plan_permitted", released.told(&format!("plan {selected}")));
+    assert_snapshot!("gpu_plan_permitted", released.output(&format!("plan {selected}")));
 }
 
 /// A project whose images follow the version of a product, which is now `product`.
@@ -390,43 +390,43 @@ impl Released {
 fn unchanged_images_keep_their_version_while_the_product_moves_on() {
     let released = followed("1.5.0");
     released.stage_all();
-    assert_snapshot!("follows_unchanged", released.told("check"));
-    assert_snapshot!("follows_unchanged_bump", released.told("bump follow"));
-    assert_snapshot!("follows_unchanged_release", released.told("release follow --dry-run"));
+    assert_snapshot!("follows_unchanged", released.output("check"));
+    assert_snapshot!("follows_unchanged_bump", released.output("bump follow"));
+    assert_snapshot!("follows_unchanged_release", released.output("release follow --dry-run"));
     released.product("1.2.3");
-    assert_snapshot!("follows_equal", released.told("check"));
+    assert_snapshot!("follows_equal", released.output("check"));
 }
 
 #[test]
 fn changed_images_get_the_version_of_the_product() {
     let released = followed("1.5.0");
     released.project.write("dockerfiles/server.txt", "changed\n");
-    assert_snapshot!("follows_changed", released.told("check"));
-    assert_snapshot!("follows_changed_release", released.told("release follow --dry-run"));
-    assert_snapshot!("follows_changed_bump", released.told("bump follow"));
-    assert_snapshot!("follows_bumped", released.told("check"));
+    assert_snapshot!("follows_changed", released.output("check"));
+    assert_snapshot!("follows_changed_release", released.output("release follow --dry-run"));
+    assert_snapshot!("follows_changed_bump", released.output("bump follow"));
+    assert_snapshot!("follows_bumped", released.output("check"));
     // The product moves on before the images are released.
     released.product("1.6.0rc1");
-    assert_snapshot!("follows_unreleased", released.told("check"));
-    assert_snapshot!("follows_unreleased_bump", released.told("bump follow"));
+    assert_snapshot!("follows_unreleased", released.output("check"));
+    assert_snapshot!("follows_unreleased_bump", released.output("bump follow"));
 }
 
 #[test]
 fn changed_images_under_the_version_of_the_product_need_a_new_one_of_the_product() {
     let released = followed("1.2.3");
     released.project.write("dockerfiles/server.txt", "changed\n");
-    assert_snapshot!("follows_equal_and_changed", released.told("check"));
+    assert_snapshot!("follows_equal_and_changed", released.output("check"));
 }
 
 #[test]
 fn images_are_not_ahead_of_their_product() {
     let released = followed("1.2.2");
-    assert_snapshot!("follows_ahead", released.told("check --offline"));
-    assert_snapshot!("follows_ahead_bump", released.told("bump follow"));
-    assert_snapshot!("follows_level", released.told("bump patch"));
-    assert_snapshot!("follows_release_level", released.told("release minor"));
+    assert_snapshot!("follows_ahead", released.output("check --offline"));
+    assert_snapshot!("follows_ahead_bump", released.output("bump follow"));
+    assert_snapshot!("follows_level", released.output("bump patch"));
+    assert_snapshot!("follows_release_level", released.output("release minor"));
     released.project.write("pyproject.toml", "[project]\nname = \"acme\"\n");
-    assert_snapshot!("follows_nothing", released.told("check --offline"));
+    assert_snapshot!("follows_nothing", released.output("check --offline"));
     released.project.write("matrix.toml", MATRIX);
-    assert_snapshot!("follows_without_a_product", released.told("bump follow"));
+    assert_snapshot!("follows_without_a_product", released.output("bump follow"));
 }

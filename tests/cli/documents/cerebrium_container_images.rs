@@ -1,7 +1,7 @@
 //! Cerebrium: Defining Container Images.
 
 use super::{Import, broken_rules};
-use crate::harness::project::told;
+use crate::harness::project::output;
 
 fn toml(text: &str) -> Import {
     Import::new(&[("cerebrium.toml", text)])
@@ -133,7 +133,10 @@ fn self_contained_servers() {
                 port = 8000\nhealthcheck_endpoint = \"/health\"\nhealthcheck_endpoint = \"/ready\"\n\n\
                 [cerebrium.dependencies.pip]\ntorch = \"latest\"\nvllm = \"latest\"\n";
     let import = toml(text);
-    insta::assert_snapshot!("repeated", told(import.command("init new --from app/cerebrium.toml")));
+    insta::assert_snapshot!(
+        "repeated",
+        output(import.command("init new --from app/cerebrium.toml"))
+    );
     let ready =
         text.replace("healthcheck_endpoint = \"/ready\"", "readycheck_endpoint = \"/ready\"");
     insta::assert_snapshot!("server", imported(&ready));

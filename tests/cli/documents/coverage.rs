@@ -187,7 +187,7 @@ fn what_works_has_a_test() {
 
 #[test]
 fn each_section_of_the_page_has_an_example_and_a_row() {
-    let sections = Section::all("platforms.md");
+    let sections = Section::read_page("platforms.md");
     let examples: BTreeMap<String, usize> =
         sections.iter().map(|section| (section.anchor(), section.examples.len())).collect();
     assert_eq!(examples.len(), sections.len(), "each anchor is unique");

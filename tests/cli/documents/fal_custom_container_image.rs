@@ -1,7 +1,7 @@
 //! fal: Use a Custom Container Image.
 
 use super::{Import, broken_rules};
-use crate::harness::project::{git, stdout, told};
+use crate::harness::project::{git, output, stdout};
 
 /// The files beside an app.
 const FILES: [(&str, &str); 9] = [
@@ -160,7 +160,7 @@ fn alternative_upload_large_files_to_cdn() {
          dockerfile_str = f\"\"\"\nFROM python:3.11-slim\nRUN curl '{json_url}' > my-file.json\n\"\"\"\n\n\
          class MyApp(fal.App):\n    image = ContainerImage.from_dockerfile_str(dockerfile_str)\n",
     );
-    insta::assert_snapshot!("computed", told(import.command("init new --from app/app.py")));
+    insta::assert_snapshot!("computed", output(import.command("init new --from app/app.py")));
     // A known one is part of the Dockerfile.
     let text = "FROM python:3.11-slim\nADD https://downloads.example.com/requirements.txt /app/requirements.txt\n\
                 WORKDIR /app\nRUN pip install -r requirements.txt\n";

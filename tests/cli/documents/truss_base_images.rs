@@ -1,6 +1,6 @@
 //! Truss: Base images. `tests/cli/check/published.rs` and `tests/buildkit/truss_repository.rs` publish them.
 
-use crate::harness::project::{MATRIX, Project, basegen, stdout, told};
+use crate::harness::project::{MATRIX, Project, basegen, output, stdout};
 
 /// `bin/generate_base_images.py --live-reload y --use-gpu y --python-version 3.9 --version-tag v0.2.2 --job-type server`
 #[test]
@@ -43,7 +43,7 @@ fn follows(images: &str, truss: &str) -> Project {
 #[test]
 fn publishing_base_images() {
     // A release of Truss alone needs no images.
-    let check = |images: &str| told(follows(images, "0.3.0").basegen("check --offline"));
+    let check = |images: &str| output(follows(images, "0.3.0").basegen("check --offline"));
     insta::assert_snapshot!("older", check("v0.2.2"));
     insta::assert_snapshot!("newer", check("v0.4.0"));
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::project::{basegen, copy, example as folder, init, stdout, write};
+use crate::harness::project::{basegen, copy, example as folder, init_repository, stdout, write};
 
 /// An example, and what is known about the project's images.
 struct Example {
@@ -90,7 +90,7 @@ impl Project {
         for (file, text) in example.files {
             write(path, file, text);
         }
-        init(path);
+        init_repository(path);
         Self { repository, folder: example.folder }
     }
 

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{Project, commit, git, stdout, told};
+use crate::harness::project::{Project, commit, git, output, stdout};
 
 const MATRIX: &str = r#"[image]
 repository = "acme/{{image}}"
@@ -115,7 +115,7 @@ fn bake_builds_images_of_the_matrix_as_targets() {
 fn scipy(dockerfile: &str, arguments: &str) -> String {
     let project = project();
     project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
-    told(project.basegen(arguments))
+    output(project.basegen(arguments))
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn the_name_of_an_image_is_refused_elsewhere() {
     project.write("dockerfiles/config.txt.hbs", "image = {{image \"minimal-notebook\"}}\n");
     let copies = "FROM {{image \"minimal-notebook\"}}\nCOPY config.txt /\n";
     project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", copies);
-    assert_snapshot!("copied", told(project.basegen("render")));
+    assert_snapshot!("copied", output(project.basegen("render")));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_parent_without_the_platform_is_refused() {
     let project = project();
     project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
     project.write("dockerfiles/cuda-notebook.Dockerfile.hbs", "FROM python:3.11\n");
-    assert_snapshot!(told(project.basegen("plan --offline")));
+    assert_snapshot!(output(project.basegen("plan --offline")));
     assert_eq!(
         stdout(project.basegen("list --platform linux/amd64 --variant scipy-notebook-3.13")),
         "acme/scipy-notebook:3.13-v1\n"
@@ -221,7 +221,7 @@ fn published_names_of_the_matrix_are_warned_about() {
         ("copied", "FROM scratch\nCOPY --link --from=acme/minimal-notebook:3.13-v1 /a /\n"),
     ] {
         project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
-        assert_snapshot!(format!("published_{name}"), told(project.basegen("check --offline")));
+        assert_snapshot!(format!("published_{name}"), output(project.basegen("check --offline")));
     }
 }
 
@@ -230,7 +230,7 @@ fn contracts_look_at_the_images_below() {
     let project = project();
     let matrix = MATRIX.replace("[axes]", "contracts = [\"lint\"]\n\n[axes]");
     project.write("matrix.toml", &matrix);
-    assert_snapshot!(told(project.basegen("lint")));
+    assert_snapshot!(output(project.basegen("lint")));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn images_without_a_dockerfile_are_based_on_images_of_the_matrix() {
     project.write("matrix.toml", &matrix("{{ image parent gpu=false }}"));
     assert_snapshot!("generated", stdout(project.basegen("render --only image=scipy --gpu")));
     project.write("matrix.toml", &matrix("{{image \"minimla\"}}"));
-    assert_snapshot!("generated_no_value", told(project.basegen("render")));
+    assert_snapshot!("generated_no_value", output(project.basegen("render")));
     project.write("matrix.toml", &matrix("{{image parrent}}"));
-    assert_snapshot!("generated_no_name", told(project.basegen("render")));
+    assert_snapshot!("generated_no_name", output(project.basegen("render")));
 }

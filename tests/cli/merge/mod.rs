@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 use serde_json::{Value, json};
 
-use crate::harness::project::{Project, committed, stdout};
+use crate::harness::project::{Project, committed_project, stdout};
 
 /// The usual project with its upstream images pinned.
 fn pinned() -> Project {
@@ -72,7 +72,7 @@ fn the_jobs_are_outputs_of_a_step() {
 /// For pull requests: what git says, whatever is published.
 #[test]
 fn what_has_not_changed_since_a_revision_is_in_no_job() {
-    let project = committed();
+    let project = committed_project();
     let plan = "plan --format github --since first";
     assert_snapshot!(stdout(project.basegen(plan)), @r#"
     matrix={"include":[]}

@@ -1,7 +1,7 @@
 //! `-q`: a command that answers a question prints the answer, one that does something prints nothing.
 
 use crate::harness::digest_registry::Registry;
-use crate::harness::project::{Project, committed};
+use crate::harness::project::{Project, committed_project};
 use crate::harness::release_project;
 
 /// The commands that have a test here, with arguments with which they succeed.
@@ -49,7 +49,7 @@ fn quiet(project: &Project, arguments: &str) -> String {
 
 #[test]
 fn quiet_commands_print_their_answer_and_nothing_else() {
-    let project = committed();
+    let project = committed_project();
     let mut printed = String::new();
     for command in COMMANDS {
         let out = quiet(&project, command);
@@ -66,7 +66,7 @@ async fn quiet_commands_with_a_registry_print_their_answer_and_warnings() {
     project.stage();
     let mut printed = String::new();
     for command in WITH_REGISTRY {
-        let output = project.told(project.basegen(&format!("-q {command}"))).await;
+        let output = project.output(project.basegen(&format!("-q {command}"))).await;
         printed = format!("{printed}$ basegen -q {command}\n{output}\n\n");
     }
     // The digest of the release set and the columns depend on the registry's port.

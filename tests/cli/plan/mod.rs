@@ -3,7 +3,7 @@ mod since;
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{MATRIX, Project, committed, stdout};
+use crate::harness::project::{MATRIX, Project, committed_project, stdout};
 
 #[test]
 fn the_table_is_for_people() {
@@ -39,7 +39,7 @@ fn aliases_can_contain_the_commit_and_the_date() {
     let project = Project::new();
     project.write("matrix.toml", &matrix);
     assert_cmd_snapshot!(project.basegen("list --all-tags"));
-    let project = committed();
+    let project = committed_project();
     project.write("matrix.toml", &matrix);
     let list = stdout(project.basegen("list --all-tags --python 3.9 --job-type server"));
     let alias = list.lines().nth(1).expect("an alias");

@@ -3,11 +3,11 @@
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{MATRIX, Project, commit, committed, git, stdout};
+use crate::harness::project::{MATRIX, Project, commit, committed_project, git, stdout};
 
 #[test]
 fn nothing_is_affected_by_what_makes_no_image() {
-    let project = committed();
+    let project = committed_project();
     project.write("VERSION", "v1.3.0\n");
     project.write("README.md", "read me\n");
     project.write("dockerfiles/unused.txt", "unused\n");
@@ -16,7 +16,7 @@ fn nothing_is_affected_by_what_makes_no_image() {
 
 #[test]
 fn a_file_affects_the_variants_that_copy_it() {
-    let project = committed();
+    let project = committed_project();
     project.write("dockerfiles/server.txt", "changed\n");
     assert_snapshot!(stdout(project.basegen("plan --since first")));
     // Committed or not, the state that is there is compared.
@@ -28,7 +28,7 @@ fn a_file_affects_the_variants_that_copy_it() {
 
 #[test]
 fn variants_come_and_go() {
-    let project = committed();
+    let project = committed_project();
     let changed = MATRIX
         .replace(r#"python = ["3.9", "3.11"]"#, r#"python = ["3.11", "3.12"]"#)
         .replace("python = \"3.9\", gpu = true", "python = \"3.12\", gpu = true")
@@ -116,7 +116,7 @@ fn links_that_stay_in_the_repository_are_followed() {
 
 #[test]
 fn the_users_own_index_stays_as_it_is() {
-    let project = committed();
+    let project = committed_project();
     project.write("dockerfiles/server.txt", "staged\n");
     git(project.path(), &["add", "--all"]);
     let index = || fs_err::read(project.path().join(".git/index")).expect("the index");
@@ -128,7 +128,7 @@ fn the_users_own_index_stays_as_it_is() {
 #[test]
 fn what_cannot_be_compared_with_is_refused() {
     assert_cmd_snapshot!(Project::new().basegen("plan --since HEAD"));
-    let project = committed();
+    let project = committed_project();
     assert_cmd_snapshot!(project.basegen("plan --since gone"));
     assert_cmd_snapshot!(project.basegen("plan --since=--help"));
     assert_cmd_snapshot!(project.basegen("plan --since first..HEAD"));

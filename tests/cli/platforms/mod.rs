@@ -43,7 +43,7 @@ const CEREBRIUM_KEYS: [(&str, &[&str]); 4] = [
 ];
 
 fn sections() -> Vec<Section> {
-    Section::all("platforms.md")
+    Section::read_page("platforms.md")
 }
 
 /// Runs a script with Python's standard library, which must succeed, and returns what it prints.
@@ -57,9 +57,9 @@ fn python(folder: &Path, script: &str) -> String {
 fn matrices_and_templates_render() {
     let (mut rendered, mut refused) = (0, Vec::new());
     for section in sections() {
-        let matrices: Vec<&Example> = section.files("matrix.toml").collect();
+        let matrices: Vec<&Example> = section.examples_named("matrix.toml").collect();
         let template = "dockerfiles/base.Dockerfile.hbs";
-        let templates: Vec<&Example> = section.files(template).collect();
+        let templates: Vec<&Example> = section.examples_named(template).collect();
         if matrices.is_empty() && templates.is_empty() {
             continue;
         }
@@ -154,7 +154,7 @@ fn check_commands(text: &str) {
 /// Returns the only example with this file name.
 fn example(name: &str) -> String {
     let sections = sections();
-    let mut found = sections.iter().flat_map(|section| section.files(name));
+    let mut found = sections.iter().flat_map(|section| section.examples_named(name));
     let text = found.next().expect("an example").text.clone();
     assert!(found.next().is_none(), "{name}");
     text

@@ -15,7 +15,7 @@ fn staging_tags(project: &Project) -> Vec<String> {
 
 /// The output of `basegen prune`, with the name of the `stale` tag replaced.
 async fn prune(project: &Project, arguments: &str, stale: Option<&str>) -> String {
-    let output = project.told(project.basegen(&format!("prune {arguments}"))).await;
+    let output = project.output(project.basegen(&format!("prune {arguments}"))).await;
     stale.map_or(output.clone(), |stale| output.replace(stale, "STALE"))
 }
 

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::harness::project::{MATRIX, Project, told};
+use crate::harness::project::{MATRIX, Project, output};
 use crate::harness::registry::FakeRegistry;
 
 /// A project whose images are copies of those of a vendor, and two registries to publish them to.
@@ -72,8 +72,8 @@ impl Mirrors {
     }
 
     /// How a command ends and what it says, without ports and times.
-    fn told(&self, arguments: &str) -> String {
-        let text = told(self.project.basegen(arguments));
+    fn output(&self, arguments: &str) -> String {
+        let text = output(self.project.basegen(arguments));
         let [one, two] = &self.registries;
         let text = text
             .replace(&self.source.host(), "SOURCE")
@@ -106,53 +106,53 @@ fn without_variation(line: &str) -> &str {
 #[test]
 fn mirrored_images_are_published_to_both_registries_without_an_engine() {
     let mirrors = Mirrors::new();
-    assert_snapshot!("list", mirrors.told("list"));
-    assert_snapshot!("unpinned_plan", mirrors.told("plan"));
-    assert_snapshot!("dry_run", mirrors.told("--push --dry-run"));
-    assert_snapshot!("push", mirrors.told("--push"));
+    assert_snapshot!("list", mirrors.output("list"));
+    assert_snapshot!("unpinned_plan", mirrors.output("plan"));
+    assert_snapshot!("dry_run", mirrors.output("--push --dry-run"));
+    assert_snapshot!("push", mirrors.output("--push"));
     for registry in &mirrors.registries {
         let original = mirrors.source.manifest("vendor/server", "3.9");
         assert_eq!(registry.manifest("acme/server-base", "3.9-v1.2.3"), original);
         assert_eq!(registry.manifest("acme/server-base", "3.9-latest"), original);
     }
-    assert_snapshot!("again", mirrors.told("--push"));
-    assert_snapshot!("status", mirrors.told("status"));
-    assert_snapshot!("check", mirrors.told("check --released"));
-    assert_snapshot!("plan", mirrors.told("plan"));
-    assert_snapshot!("explain", mirrors.told("explain 3.9"));
+    assert_snapshot!("again", mirrors.output("--push"));
+    assert_snapshot!("status", mirrors.output("status"));
+    assert_snapshot!("check", mirrors.output("check --released"));
+    assert_snapshot!("plan", mirrors.output("plan"));
+    assert_snapshot!("explain", mirrors.output("explain 3.9"));
     mirrors.registries[1].remove_tag("acme/server-base", "3.9-v1.2.3");
-    assert_snapshot!("status_of_a_missing_tag", mirrors.told("status"));
-    assert_snapshot!("check_of_a_missing_tag", mirrors.told("check"));
+    assert_snapshot!("status_of_a_missing_tag", mirrors.output("status"));
+    assert_snapshot!("check_of_a_missing_tag", mirrors.output("check"));
 }
 
 #[test]
 fn a_release_of_another_matrix_is_not_compared() {
     let mirrors = Mirrors::new();
-    mirrors.told("--push");
+    mirrors.output("--push");
     let matrix = fs_err::read_to_string(mirrors.project.path().join("matrix.toml")).expect("text");
     let other = "tag = \"other-{{variant}}-{{version}}\"\naliases = [\"other-{{variant}}\"]";
     let matrix = matrix.replace("aliases = [\"{{variant}}-latest\"]", other);
     mirrors.project.write("matrix.toml", &matrix);
-    assert_snapshot!("status_of_another_matrix", mirrors.told("status"));
-    assert_snapshot!("check_of_another_matrix", mirrors.told("check"));
+    assert_snapshot!("status_of_another_matrix", mirrors.output("status"));
+    assert_snapshot!("check_of_another_matrix", mirrors.output("check"));
 }
 
 #[test]
 fn the_lock_pins_mirrored_images() {
     let mirrors = Mirrors::new();
-    assert_snapshot!("update", mirrors.told("update"));
+    assert_snapshot!("update", mirrors.output("update"));
     let before = mirrors.source.manifest("vendor/server", "3.9");
-    assert_eq!(mirrors.told("--push").lines().last(), Some("exit code 0"));
+    assert_eq!(mirrors.output("--push").lines().last(), Some("exit code 0"));
     // The vendor moves the tag.
     mirrors.add("3.9", "newer");
-    assert_eq!(mirrors.told("--push").lines().last(), Some("exit code 0"));
+    assert_eq!(mirrors.output("--push").lines().last(), Some("exit code 0"));
     for registry in &mirrors.registries {
         assert_eq!(registry.manifest("acme/server-base", "3.9-v1.2.3"), before);
     }
-    assert_snapshot!("check_of_a_moved_source", mirrors.told("check"));
-    assert_snapshot!("update_of_a_moved_source", mirrors.told("update"));
-    assert_snapshot!("plan_of_a_moved_source", mirrors.told("plan"));
-    assert_snapshot!("conflict", mirrors.told("--push"));
+    assert_snapshot!("check_of_a_moved_source", mirrors.output("check"));
+    assert_snapshot!("update_of_a_moved_source", mirrors.output("update"));
+    assert_snapshot!("plan_of_a_moved_source", mirrors.output("plan"));
+    assert_snapshot!("conflict", mirrors.output("--push"));
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn a_digest_needs_no_pin_and_another_text_is_refused() {
     let matrix = fs_err::read_to_string(&path).expect("the matrix");
     let pinned = matrix.replace("server:{{python}}\"", &format!("server@{digest}\""));
     mirrors.project.write("matrix.toml", &pinned);
-    let pushed = mirrors.told("--push");
+    let pushed = mirrors.output("--push");
     assert!(pushed.ends_with("exit code 0"), "{pushed}");
     assert_eq!(mirrors.registries[0].tag("acme/server-base", "3.11-v1.2.3"), Some(digest));
     for text in ["server\"", "server:{{python}} x\"", "server@sha256:abc\""] {
         mirrors.project.write("matrix.toml", &matrix.replace("server:{{python}}\"", text));
-        let told = mirrors.told("--push");
+        let told = mirrors.output("--push");
         assert!(told.contains("which is not an image"), "{told}");
         assert!(told.ends_with("exit code 3"), "{told}");
     }
@@ -177,18 +177,18 @@ fn a_digest_needs_no_pin_and_another_text_is_refused() {
 #[test]
 fn registries_on_the_command_line_replace_those_of_the_matrix() {
     let project = Project::new();
-    let told = |arguments: &str| told(project.basegen(arguments));
+    let output = |arguments: &str| output(project.basegen(arguments));
     assert_snapshot!(
         "registry_options",
-        told("list --registry ghcr.io --registry quay.io,docker.io")
+        output("list --registry ghcr.io --registry quay.io,docker.io")
     );
     assert_snapshot!(
         "registry_option_invalid",
-        told("list --registry ghcr.io --registry https://quay.io")
+        output("list --registry ghcr.io --registry https://quay.io")
     );
     assert_snapshot!(
         "registry_options_as_json",
-        told(
+        output(
             "plan --offline --only python=3.9,job-type=server --registry ghcr.io,quay.io --format json"
         )
     );

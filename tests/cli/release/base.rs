@@ -24,7 +24,7 @@ async fn a_base_branch_that_cannot_be_edited_gets_no_pull_request() {
     for text in ["x = 1\n", "# BASE_IMAGE_VERSION = \"v1.2.3\"\n", &CONSTANT.repeat(2)] {
         let project = changed().await;
         project.github.push("main", "images/constants.py", text);
-        assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
+        assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
         assert_eq!(project.github.with(|store| store.branches.len()), 1);
     }
 }
@@ -33,5 +33,5 @@ async fn a_base_branch_that_cannot_be_edited_gets_no_pull_request() {
 async fn a_newer_version_of_the_base_branch_stays() {
     let project = changed().await;
     project.github.push("main", "VERSION", "v1.4.0\n");
-    assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
+    assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
 }

@@ -7,8 +7,8 @@ mod tokens;
 
 use insta::assert_snapshot;
 
-use crate::harness::github::{Identity, Kind};
-use crate::harness::pull_request::state;
+use crate::harness::github::{Identity, TokenKind};
+use crate::harness::pull_request::open_pull_requests;
 use crate::harness::registry::{Fault, Rule};
 use crate::harness::release_project::{CONSTANT, FILES, Project};
 
@@ -28,14 +28,14 @@ async fn a_release_is_published_and_proposed() {
     let output = project.path("output");
     let mut command = project.basegen("release minor --pr --progress plain --notes notes.md");
     command.env("GITHUB_OUTPUT", &output);
-    assert_snapshot!(project.told(command).await);
-    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py");
+    assert_snapshot!(project.output(command).await);
+    assert_snapshot!(open_pull_requests(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py");
     let file = |path: &str| project.github.file(BRANCH, path).expect("a file");
     assert_eq!(file("VERSION"), "v1.3.0\n");
     assert_eq!(file("images/constants.py"), CONSTANT.replace("1.2.3", "1.3.0"));
     assert_eq!(file("README.md").matches("-v1.3.0` | 3.11, 3.12 |").count(), 1);
     let body = project.github.with(|store| store.pulls[0].body.clone());
-    assert_snapshot!(project.settled(&body));
+    assert_snapshot!(project.normalize(&body));
     assert_eq!(project.read("notes.md"), body);
     let url = "https://github.example.org/acme/images/pull/1";
     assert_eq!(project.read("output"), format!("pull_request=1\npull_request_url={url}\n"));
@@ -47,15 +47,15 @@ async fn a_release_is_published_and_proposed() {
 async fn the_same_again_finds_it_done() {
     let project = changed().await;
     project.stdout("release minor --pr").await;
-    project.github.forget();
-    assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
-    project.merge();
-    project.github.forget();
-    assert_snapshot!(project.told(project.basegen("release --pr --quiet")).await);
-    assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
-    assert_snapshot!(project.told(project.basegen("--push --pr --quiet")).await);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+    project.github.clear_requests();
+    assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
+    project.merge_pull_request();
+    project.github.clear_requests();
+    assert_snapshot!(project.output(project.basegen("release --pr --quiet")).await);
+    assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
+    assert_snapshot!(project.output(project.basegen("--push --pr --quiet")).await);
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
     assert_eq!(project.github.with(|store| store.branches.len()), 1);
 }
 
@@ -63,8 +63,8 @@ async fn the_same_again_finds_it_done() {
 async fn a_dry_run_shows_it_and_touches_nothing() {
     let project = changed().await;
     let tags = project.registry.tags("acme/base");
-    assert_snapshot!(project.told(project.basegen("release v1.3.0 --pr --dry-run")).await);
-    assert_snapshot!(project.told(project.basegen("release v1.3.0 --dry-run")).await);
+    assert_snapshot!(project.output(project.basegen("release v1.3.0 --pr --dry-run")).await);
+    assert_snapshot!(project.output(project.basegen("release v1.3.0 --dry-run")).await);
     assert_eq!(project.registry.tags("acme/base"), tags);
     // What is published is told with digests; nobody need sign in to see it.
     project.stdout("release v1.3.0").await;
@@ -73,19 +73,19 @@ async fn a_dry_run_shows_it_and_touches_nothing() {
     }
     let mut command = project.basegen("release v1.3.0 --pr --dry-run");
     command.env_remove("GITHUB_TOKEN");
-    assert_snapshot!(project.told(command).await);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+    assert_snapshot!(project.output(command).await);
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
 }
 
 #[tokio::test]
 async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
     let project = changed().await;
-    assert_snapshot!(project.told(project.basegen("release minor --progress plain")).await);
+    assert_snapshot!(project.output(project.basegen("release minor --progress plain")).await);
     assert_eq!(project.read("VERSION"), "v1.3.0\n");
     assert_eq!(project.read("images/constants.py"), CONSTANT.replace("1.2.3", "1.3.0"));
     assert_eq!(project.read("README.md").matches("-v1.3.0` | 3.11, 3.12 |").count(), 1);
-    assert_snapshot!(project.told(project.basegen("release --quiet")).await);
-    assert!(project.github.seen().is_empty());
+    assert_snapshot!(project.output(project.basegen("release --quiet")).await);
+    assert!(project.github.requests().is_empty());
 }
 
 /// An image changes again while a pull request is open. The base branch still has the earlier version.
@@ -93,7 +93,7 @@ async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
 async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     let project = changed().await;
     project.stdout("release patch --pr").await;
-    assert!(state(&project.github).starts_with("#1 Release v1.2.4"));
+    assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.2.4"));
     for (number, level, version) in
         [(1, "patch", "v1.2.5"), (2, "minor", "v1.3.0"), (3, "patch", "v1.3.1")]
     {
@@ -103,8 +103,8 @@ async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
         for again in [false, true] {
             let output = project.basegen(&format!("release {level} --pr --quiet")).output().await;
             let output = output.expect("a run");
-            assert!(output.status.success(), "{again} {}", project.shown(&output));
-            let told = state(&project.github);
+            assert!(output.status.success(), "{again} {}", project.format_output(&output));
+            let told = open_pull_requests(&project.github);
             assert_eq!(told.lines().count(), 1, "{told}");
             assert!(told.starts_with(&format!("#1 Release {version} ")), "{told}");
         }
@@ -116,7 +116,7 @@ async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     project.github.with(|store| store.branches.remove("basegen/release-v1.2.4"));
     project.write("dockerfiles/3.12.txt", "3.12 last\n");
     project.stage();
-    assert_snapshot!(project.told(project.basegen("release patch --pr --quiet")).await);
+    assert_snapshot!(project.output(project.basegen("release patch --pr --quiet")).await);
 }
 
 /// What does not fit beside the text of people is in the summary of the job.
@@ -130,7 +130,7 @@ async fn notes_that_do_not_fit_are_in_the_job_summary() {
     let mut command = project.basegen("release minor --pr --quiet");
     command.env("GITHUB_ACTIONS", "true").env("GITHUB_RUN_ID", "7");
     command.env("GITHUB_STEP_SUMMARY", &summary);
-    assert_snapshot!(project.told(command).await);
+    assert_snapshot!(project.output(command).await);
     let body = project.github.with(|store| store.pulls[0].body.clone());
     assert!(body.len() <= 65_536 && body.starts_with(&mine));
     assert!(body.contains("The summary of workflow run 7 lists all of them."), "{body}");
@@ -143,15 +143,15 @@ async fn notes_that_do_not_fit_are_in_the_job_summary() {
 #[tokio::test]
 async fn nothing_changed_is_no_release() {
     let project = Project::released().await;
-    assert_snapshot!(project.told(project.basegen("release patch --pr")).await);
-    assert!(project.github.seen().is_empty());
+    assert_snapshot!(project.output(project.basegen("release patch --pr")).await);
+    assert!(project.github.requests().is_empty());
 }
 
 #[tokio::test]
 async fn what_was_never_released_is_released_as_it_is() {
     let project = Project::new().await;
     project.stage();
-    assert_snapshot!(project.told(project.basegen("release patch --pr --progress plain")).await);
+    assert_snapshot!(project.output(project.basegen("release patch --pr --progress plain")).await);
 }
 
 /// The gate: whichever look at the registry finds a tag missing, there is no pull request.
@@ -169,17 +169,17 @@ async fn no_pull_request_while_a_tag_is_missing() {
         let handle = project.registry.fail(gone.skip(skip));
         project.registry.fail(puts);
         let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");
-        project.registry.mend();
-        if handle.used() == 0 {
-            assert!(output.status.success(), "{}", project.shown(&output));
+        project.registry.clear_faults();
+        if handle.use_count() == 0 {
+            assert!(output.status.success(), "{}", project.format_output(&output));
             break;
         }
-        assert!(!output.status.success(), "{}", project.shown(&output));
-        assert_eq!(state(&project.github), "", "after {skip} looks");
+        assert!(!output.status.success(), "{}", project.format_output(&output));
+        assert_eq!(open_pull_requests(&project.github), "", "after {skip} looks");
         refused += usize::from(output.status.code() == Some(8));
     }
     assert!(refused >= 2, "refused {refused} times by the gate");
-    assert!(state(&project.github).starts_with("#1 Release v1.3.0"));
+    assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.3.0"));
 }
 
 #[tokio::test]
@@ -190,14 +190,14 @@ async fn the_matrix_says_how_it_is_opened() {
         let main = store.branches["main"].clone();
         store.branches.insert("develop".to_owned(), main);
     });
-    project.matrix(
+    project.write_matrix(
         "[pull_request]\nbase = \"develop\"\nbranch = \"images/{{version}}\"\n\
          title = \"build: images {{version}}\"\ndraft = true\nlabels = [\"images\"]\n\
          reviewers = [\"bob\", \"mallory\"]\ntoken_secret_name = \"MY_TOKEN\"\n",
     );
     let mut command = project.basegen("release minor --pr --quiet");
     command.env("MY_TOKEN", "canary-person").env("GITHUB_TOKEN", "wrong");
-    assert_snapshot!(project.told(command).await);
+    assert_snapshot!(project.output(command).await);
     let pull = project.github.with(|store| store.pulls[0].clone());
     assert_eq!((pull.base.as_str(), pull.head.as_str()), ("develop", "images/v1.3.0"));
     assert_eq!((pull.title.as_str(), pull.is_draft), ("build: images v1.3.0", true));
@@ -207,12 +207,14 @@ async fn the_matrix_says_how_it_is_opened() {
 #[tokio::test]
 async fn with_the_token_of_actions_it_is_told_that_nothing_runs() {
     let project = changed().await;
-    project.github.add_token("canary-actions", Identity::new("github-actions[bot]", Kind::Actions));
+    project
+        .github
+        .add_token("canary-actions", Identity::new("github-actions[bot]", TokenKind::Actions));
     let mut command = project.basegen("--push --pr --quiet");
     project.write("VERSION", "v1.3.0\n");
     project.write("images/constants.py", &CONSTANT.replace("1.2.3", "1.3.0"));
     command.env("GITHUB_TOKEN", "canary-actions");
-    assert_snapshot!(project.told(command).await);
+    assert_snapshot!(project.output(command).await);
 }
 
 /// An interrupt ends it wherever it is, and the next run goes on from there.
@@ -230,9 +232,9 @@ async fn an_interrupt_ends_it_and_the_next_run_goes_on() {
     let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill");
     assert!(sent.success());
     let output = child.wait_with_output().await.expect("it ends");
-    assert_snapshot!(project.shown(&output));
+    assert_snapshot!(project.format_output(&output));
     project.stdout("release minor --pr").await;
-    assert!(state(&project.github).starts_with("#1 Release v1.3.0"));
+    assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.3.0"));
 }
 
 /// A matrix in a folder of its repository, whose version lives above it.
@@ -254,11 +256,11 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     }
     let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
     // Without git nobody knows what lies above.
-    let told = project.told(project.basegen(release)).await;
+    let told = project.output(project.basegen(release)).await;
     assert_snapshot!(told.replace(&format!("{}/", project.folder.path().display()), ""));
     assert!(project.registry.tags("acme/base").is_empty());
     project.git(&["init", "--quiet"]);
-    project.stage_of("images/matrix.toml");
+    project.stage_matrix("images/matrix.toml");
     let dry = project.stdout(&format!("{release} --dry-run")).await;
     assert!(
         dry.contains("--- a/VERSION\n") && dry.contains("--- a/images/constants.py\n"),
@@ -267,7 +269,7 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     let dry = project.stdout("release v1.3.0 --dry-run -f images/matrix.toml").await;
     assert!(dry.contains("--- a/VERSION\n"), "{dry}");
     project.stdout(release).await;
-    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION images/constants.py");
+    assert_snapshot!(open_pull_requests(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION images/constants.py");
     let body = project.github.with(|store| store.pulls[0].body.clone());
     assert!(body.contains("<!-- basegen:release images/matrix.toml; version v1.3.0 -->"), "{body}");
 }
@@ -284,12 +286,16 @@ async fn what_was_generated_anew_goes_along() {
     project.github.push("main", "basegen.lock", "schema = 1\n\n# newer\n[images]\n");
     let mut command = project.basegen("release minor --pr --quiet");
     command.env_remove("GITHUB_REPOSITORY");
-    assert_snapshot!(project.told(command).await);
-    assert!(!state(&project.github).contains("basegen.lock"), "{}", state(&project.github));
+    assert_snapshot!(project.output(command).await);
+    assert!(
+        !open_pull_requests(&project.github).contains("basegen.lock"),
+        "{}",
+        open_pull_requests(&project.github)
+    );
     let refreshed = "schema = 1\n\n# refreshed\n[images]\n";
     project.write("basegen.lock", refreshed);
     project.stdout("release minor --pr --quiet").await;
-    assert!(state(&project.github).contains("basegen.lock"));
+    assert!(open_pull_requests(&project.github).contains("basegen.lock"));
     assert_eq!(project.github.file(BRANCH, "basegen.lock").as_deref(), Some(refreshed));
 }
 
@@ -320,7 +326,7 @@ async fn the_lock_file_of_a_workspace_above_goes_along() {
     }
     project.git(&["init", "--quiet"]);
     project.git(&["add", "Cargo.toml", "Cargo.lock", "crates", "images"]);
-    project.stage_of("images/matrix.toml");
+    project.stage_matrix("images/matrix.toml");
     project.stdout("release 1.3.0 --pr --quiet -f images/matrix.toml").await;
     let branch = "basegen/release-1.3.0";
     assert_eq!(project.github.file(branch, "Cargo.lock"), Some(lock.replace("1.2.3", "1.3.0")));
@@ -334,7 +340,7 @@ async fn what_the_release_does_not_have_is_told() {
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
     let config = manifest["config"]["digest"].as_str().expect("a digest");
     project.registry.remove_blob("acme/base", &config.parse().expect("a digest"));
-    let told = project.told(project.basegen("check --released")).await;
+    let told = project.output(project.basegen("check --released")).await;
     assert!(told.contains("3.11-v1.2.3` lacks linux/amd64"), "{told}");
     let project = Project::released().await;
     let matrix = project.read("matrix.toml");
@@ -342,6 +348,6 @@ async fn what_the_release_does_not_have_is_told() {
         "matrix.toml",
         &matrix.replace("{{variant}}-{{version}}", "py{{variant}}-{{version}}"),
     );
-    let told = project.told(project.basegen("check --released")).await;
+    let told = project.output(project.basegen("check --released")).await;
     assert!(told.contains("py3.11-v1.2.3` is not part of the release"), "{told}");
 }

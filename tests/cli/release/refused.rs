@@ -14,7 +14,7 @@ async fn invalid_bases_and_long_titles_stop_a_release() {
         for arguments in ["release v1.3.0 --pr", "release minor --pr"] {
             let mut command = project.basegen(arguments);
             command.args(["--quiet", &format!("--base={base}")]);
-            let shown = project.told(command).await;
+            let shown = project.output(command).await;
             if arguments.contains("minor") {
                 assert_eq!(told.last(), Some(&shown), "{base}");
             } else {
@@ -22,19 +22,22 @@ async fn invalid_bases_and_long_titles_stop_a_release() {
             }
         }
     }
-    project.matrix(&format!("[pull_request]\ntitle = \"{} {{{{version}}}}\"\n", "é".repeat(250)));
-    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
-    project.matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
-    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
+    project.write_matrix(&format!(
+        "[pull_request]\ntitle = \"{} {{{{version}}}}\"\n",
+        "é".repeat(250)
+    ));
+    told.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
+    project.write_matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
+    told.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
     assert_snapshot!(told.join("\n\n"));
     assert_eq!(project.registry.tags("acme/base"), tags);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
 }
 
 #[tokio::test]
 async fn a_pull_request_needs_a_whole_release() {
     let project = changed().await;
-    project.registry.forget();
+    project.registry.clear_requests();
     let mut told = Vec::new();
     for arguments in [
         "--push --pr --python 3.11",
@@ -46,7 +49,7 @@ async fn a_pull_request_needs_a_whole_release() {
     ] {
         told.push(format!(
             "$ basegen {arguments}\n{}",
-            project.told(project.basegen(arguments)).await
+            project.output(project.basegen(arguments)).await
         ));
     }
     assert_snapshot!(told.join("\n\n"));
@@ -56,29 +59,29 @@ async fn a_pull_request_needs_a_whole_release() {
         command.envs(variables.iter().copied());
         command
     };
-    assert_snapshot!(project.told(without(&[])).await);
-    assert_snapshot!(project.told(without(&[("BASEGEN_APP_ID", "1")])).await);
+    assert_snapshot!(project.output(without(&[])).await);
+    assert_snapshot!(project.output(without(&[("BASEGEN_APP_ID", "1")])).await);
     let mut nowhere = project.basegen("release --pr");
     nowhere.env_remove("GITHUB_REPOSITORY");
-    assert_snapshot!(project.told(nowhere).await);
+    assert_snapshot!(project.output(nowhere).await);
     let clear = [("GITHUB_TOKEN", "x"), ("GITHUB_API_URL", "http://github.example.org/api/v3")];
-    assert_snapshot!(project.told(without(&clear)).await);
+    assert_snapshot!(project.output(without(&clear)).await);
     let named = [("GITHUB_TOKEN", "x"), ("GITHUB_REPOSITORY", "acme")];
-    assert_snapshot!(project.told(without(&named)).await);
-    project.matrix("[pull_request]\nbranch = \"main\"\n");
-    assert_snapshot!(project.told(project.basegen("release v1.3.0 --pr --dry-run")).await);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
-    assert!(project.registry.seen().iter().all(|seen| seen.method != "PUT"));
+    assert_snapshot!(project.output(without(&named)).await);
+    project.write_matrix("[pull_request]\nbranch = \"main\"\n");
+    assert_snapshot!(project.output(project.basegen("release v1.3.0 --pr --dry-run")).await);
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
+    assert!(project.registry.requests().iter().all(|seen| seen.method != "PUT"));
 }
 
 #[tokio::test]
 async fn invalid_keys_are_located() {
     let project = Project::new().await;
-    project.matrix(
+    project.write_matrix(
         "[pull_request]\nrepository = \"acme\"\napi = \"github.example.org\"\nbase = \"a..b\"\n\
          branch = \"release {{variant}}\"\ntitle = \"{{python}}\"\ntoken_secret_name = \"ghp_canary\"\n",
     );
-    assert_snapshot!(project.told(project.basegen("list")).await);
+    assert_snapshot!(project.output(project.basegen("list")).await);
 }
 
 /// A place that cannot be edited is told before a single tag is out.
@@ -89,13 +92,13 @@ async fn a_working_tree_that_cannot_be_edited_stops_a_release() {
     let tags = project.registry.tags("acme/base");
     for arguments in ["release v1.3.0", "release v1.3.0 --pr", "release v1.3.0 --dry-run"] {
         let output = project.basegen(arguments).output().await.expect("a run");
-        assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+        assert_eq!(output.status.code(), Some(3), "{}", project.format_output(&output));
     }
     assert_eq!(project.registry.tags("acme/base"), tags);
     // The same of the base branch.
     project.write("images/constants.py", CONSTANT);
     project.github.push("main", "images/constants.py", "x = 1\n");
     let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");
-    assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", project.format_output(&output));
     assert_eq!(project.registry.tags("acme/base"), tags);
 }

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::{BRANCH, changed};
 use crate::harness::github::store::File;
-use crate::harness::pull_request::state;
+use crate::harness::pull_request::open_pull_requests;
 use crate::harness::release_project::{CONSTANT, Project};
 
 /// Renders into the folder that the matrix then names.
@@ -49,7 +49,7 @@ async fn what_is_rendered_goes_along_and_nothing_else_does() {
     let dry = project.stdout("release minor --pr --dry-run").await;
     assert!(dry.contains("--- a/rendered/3.11/3.11.txt\n"), "{dry}");
     project.stdout("release minor --pr --quiet").await;
-    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py rendered/3.10/Dockerfile rendered/3.11/3.11.txt");
+    assert_snapshot!(open_pull_requests(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py rendered/3.10/Dockerfile rendered/3.11/3.11.txt");
     let file = |path: &str| project.github.file(BRANCH, path);
     assert_eq!(file("rendered/3.11/3.11.txt").as_deref(), Some("3.11\n"));
     assert_eq!(file("rendered/3.10/Dockerfile"), None);
@@ -75,7 +75,7 @@ async fn modes_go_along() {
     let modes = dry.lines().filter(|line| line.contains(" mode ") || line.starts_with("diff "));
     assert_snapshot!(modes.collect::<Vec<_>>().join("\n"));
     project.stdout("release minor --pr --quiet").await;
-    assert_snapshot!(state(&project.github));
+    assert_snapshot!(open_pull_requests(&project.github));
     let mode = |path: &str| project.github.mode(BRANCH, path).expect("a file");
     for path in ["rendered/3.11/3.11.txt", "rendered/3.11/run.sh", "rendered/3.12/run.sh"] {
         assert_eq!(mode(path), "100755", "{path}");
@@ -84,13 +84,13 @@ async fn modes_go_along() {
         assert_eq!(mode(path), "100644", "{path}");
     }
     // What is merged is in step, modes and all.
-    project.github.forget();
-    project.merge();
+    project.github.clear_requests();
+    project.merge_pull_request();
     project.stdout("render -o rendered").await;
     project.stdout("check").await;
     project.stdout("release --pr --quiet").await;
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
-    assert_eq!(state(&project.github), "");
+    assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
+    assert_eq!(open_pull_requests(&project.github), "");
 }
 
 /// A file that GitHub's API for contents gives nothing of.
@@ -121,7 +121,7 @@ async fn a_link_on_the_base_is_told_before_anything_is_published() {
     project.github.push("main", "images/VERSION", "v1.2.3\n");
     project.github.push_file("main", "VERSION", File::new("120000", b"images/VERSION"));
     let tags = project.registry.tags("acme/base");
-    assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
+    assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
     // Where there is nothing to edit behind it, it is nobody's business.
     project.github.push("main", "images/VERSION", "v1.3.0\n");
     project.write("VERSION", "v1.3.0\n");
@@ -131,7 +131,7 @@ async fn a_link_on_the_base_is_told_before_anything_is_published() {
     for (target, told_of) in [("../VERSION", "out of the repository"), ("VERSION", "symbolic link")]
     {
         project.github.push_file("main", "VERSION", File::new("120000", target.as_bytes()));
-        let told = project.told(project.basegen("release v1.3.0 --pr --quiet")).await;
+        let told = project.output(project.basegen("release v1.3.0 --pr --quiet")).await;
         assert!(told.contains(told_of), "{told}");
     }
     assert_eq!(project.registry.tags("acme/base"), tags);

@@ -20,9 +20,9 @@ async fn a_host_of_the_remote_gets_no_token_of_github_com() {
         command.envs(variables.iter().copied());
         command
     };
-    assert_snapshot!(project.told(command(&[])).await);
+    assert_snapshot!(project.output(command(&[])).await);
     let api = ("GITHUB_API_URL", "https://me:canary-secret@github.example.org/api/v3");
-    assert_snapshot!(project.told(command(&[api])).await);
+    assert_snapshot!(project.output(command(&[api])).await);
 }
 
 /// A checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
@@ -31,31 +31,31 @@ async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
     let project = changed().await;
     let elsewhere = crate::harness::pull_request::repository().await;
     let host = elsewhere.api().replace("http://", "").replace("/api/v3", "");
-    project.matrix(&format!("[pull_request]\napi = \"{}\"\n", elsewhere.api()));
+    project.write_matrix(&format!("[pull_request]\napi = \"{}\"\n", elsewhere.api()));
     let command = |arguments: &str| {
         let mut command = project.basegen(&format!("release v1.3.0 --pr --quiet {arguments}"));
         command.env_remove("GITHUB_API_URL").env("GH_ENTERPRISE_TOKEN", "canary-enterprise");
         command
     };
-    let told = project.told(command("")).await.replace(&host, "ELSEWHERE");
+    let told = project.output(command("")).await.replace(&host, "ELSEWHERE");
     assert_snapshot!(told);
-    assert_eq!(elsewhere.seen().len(), 0);
+    assert_eq!(elsewhere.requests().len(), 0);
     // With the runner of another server, the matrix's host is still a stranger.
     let mut of_runner = command("");
     of_runner.env("GITHUB_API_URL", project.github.api());
-    assert!(project.told(of_runner).await.contains("is not sent to"));
-    assert_eq!(elsewhere.seen().len(), 0);
+    assert!(project.output(of_runner).await.contains("is not sent to"));
+    assert_eq!(elsewhere.requests().len(), 0);
 
-    project.told(command(&format!("--allow credentials.github={host}"))).await;
+    project.output(command(&format!("--allow credentials.github={host}"))).await;
     let sent: Vec<String> =
-        elsewhere.seen().into_iter().filter_map(|seen| seen.authorization).collect();
+        elsewhere.requests().into_iter().filter_map(|seen| seen.authorization).collect();
     assert!(!sent.is_empty() && sent.iter().all(|token| token.contains("canary-enterprise")));
 
-    project.matrix("[pull_request]\ntoken_secret_name = \"AWS_SECRET_ACCESS_KEY\"\n");
+    project.write_matrix("[pull_request]\ntoken_secret_name = \"AWS_SECRET_ACCESS_KEY\"\n");
     let mut of_aws = project.basegen("release v1.3.0 --pr --quiet");
     of_aws.env("AWS_SECRET_ACCESS_KEY", "canary-aws");
-    assert_snapshot!(project.told(of_aws).await);
-    let seen = project.github.seen().into_iter().filter_map(|seen| seen.authorization);
+    assert_snapshot!(project.output(of_aws).await);
+    let seen = project.github.requests().into_iter().filter_map(|seen| seen.authorization);
     assert!(seen.into_iter().all(|token| !token.contains("canary-aws")));
 }
 
@@ -63,7 +63,7 @@ async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
 #[tokio::test]
 async fn secrets_are_neither_printed_nor_stored_nor_sent_elsewhere() {
     let project = changed().await;
-    project.matrix("[pull_request]\nreviewers = [\"mallory\"]\n");
+    project.write_matrix("[pull_request]\nreviewers = [\"mallory\"]\n");
     let line = KEY.lines().nth(3).expect("a line");
     for (arguments, app) in [
         ("release minor --pr --notes notes.md", false),
@@ -78,8 +78,8 @@ async fn secrets_are_neither_printed_nor_stored_nor_sent_elsewhere() {
                 .env("BASEGEN_APP_PRIVATE_KEY", KEY);
         }
         let output = command.output().await.expect("a run");
-        assert!(output.status.success(), "{}", project.shown(&output));
-        let told = project.shown(&output);
+        assert!(output.status.success(), "{}", project.format_output(&output));
+        let told = project.format_output(&output);
         assert!(!told.contains("canary") && !told.contains(line), "{told}");
     }
     let kept = project.github.with(|store| format!("{:?} {:?}", store.pulls, store.commits));

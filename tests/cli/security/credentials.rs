@@ -12,7 +12,7 @@ use crate::harness::registry::{Access, Account, FakeRegistry};
 
 const CANARY: &str = "canary-9d41e7";
 
-fn told(mut command: Command, registry: &FakeRegistry) -> String {
+fn output(mut command: Command, registry: &FakeRegistry) -> String {
     let output = command.output().expect("the command runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&registry.host(), "REGISTRY");
     let told = format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
@@ -56,7 +56,7 @@ fn a_well_known_token_is_sent_to_no_other_host() {
         for arguments in ["plan", "status", "auth check", "prune"] {
             let mut command = project.basegen(arguments);
             command.env(variable, CANARY).env("AWS_SECRET_ACCESS_KEY", CANARY);
-            let told = told(command, &registry);
+            let told = output(command, &registry);
             assert!(told.starts_with("exit status: 3"), "{arguments}: {told}");
             if arguments == "plan" {
                 all.push(told);
@@ -64,7 +64,7 @@ fn a_well_known_token_is_sent_to_no_other_host() {
         }
     }
     assert_snapshot!(all.join("\n"));
-    assert_eq!(registry.seen().len(), 0);
+    assert_eq!(registry.requests().len(), 0);
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn a_variable_of_another_name_is_sent_where_the_matrix_says() {
     let project = project(&registry.host(), table);
     let mut command = project.basegen("status");
     command.env("TOKEN", CANARY);
-    told(command, &registry);
-    assert!(registry.seen().iter().any(|request| request.authorization.is_some()));
+    output(command, &registry);
+    assert!(registry.requests().iter().any(|request| request.authorization.is_some()));
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn a_well_known_token_is_given_to_build_steps_by_the_command_line_alone() {
         command.env("GITHUB_TOKEN", CANARY).env("DOCKER_HOST", "unix:///nonexistent");
         command
     };
-    assert_snapshot!("build_secret", told(basegen(""), &registry));
-    let given = told(basegen("--secret id=token,env=GITHUB_TOKEN"), &registry);
+    assert_snapshot!("build_secret", output(basegen(""), &registry));
+    let given = output(basegen("--secret id=token,env=GITHUB_TOKEN"), &registry);
     // The command line allows it, and what fails is the engine.
     assert!(given.starts_with("exit status: 5"), "{given}");
 }
@@ -117,20 +117,20 @@ fn no_credential_travels_without_tls_unless_it_is_allowed() {
         command.env("DOCKER_REGISTRY_registry.example", STANDARD.encode(format!("me:{CANARY}")));
         command
     };
-    assert_snapshot!("plain_http", told(signed_in("status"), &registry));
-    assert!(registry.seen().iter().all(|request| request.authorization.is_none()));
+    assert_snapshot!("plain_http", output(signed_in("status"), &registry));
+    assert!(registry.requests().iter().all(|request| request.authorization.is_none()));
     // Nobody's requests go through.
-    told(basegen("status"), &registry);
+    output(basegen("status"), &registry);
     registry.set_access(Access::Open);
-    let anonymous = told(basegen("status"), &registry);
+    let anonymous = output(basegen("status"), &registry);
     assert!(anonymous.contains("is not published"), "{anonymous}");
     registry.set_access(Access::Basic(Account::new("me", CANARY)));
     let allowed = "status --allow credentials.plain-http=registry.example";
-    let allowed = told(signed_in(allowed), &registry);
+    let allowed = output(signed_in(allowed), &registry);
     assert!(allowed.contains("is not published"), "{allowed}");
-    assert!(registry.seen().iter().any(|request| request.authorization.is_some()));
+    assert!(registry.requests().iter().any(|request| request.authorization.is_some()));
     assert_snapshot!(
         "unknown_entitlement",
-        told(basegen("plan --allow credentials.all=ghcr.io"), &registry)
+        output(basegen("plan --allow credentials.all=ghcr.io"), &registry)
     );
 }

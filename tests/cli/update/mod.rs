@@ -23,7 +23,7 @@ fn project(registry: &Registry) -> Project {
 }
 
 /// How a command ends and what it says, the registry's port left out.
-fn told(registry: &Registry, mut command: Command) -> String {
+fn output(registry: &Registry, mut command: Command) -> String {
     let output = command.output().expect("the command runs");
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -40,7 +40,8 @@ fn lock(project: &Project, registry: &Registry) -> String {
 fn what_moved_is_written_and_told() {
     let registry = Registry::start();
     let project = project(&registry);
-    let update = |arguments: &str| told(&registry, project.basegen(&format!("update {arguments}")));
+    let update =
+        |arguments: &str| output(&registry, project.basegen(&format!("update {arguments}")));
     assert_snapshot!("check_before", update("--check"));
     assert!(!project.path().join("basegen.lock").exists());
     assert_snapshot!("first", update(""));
@@ -69,7 +70,7 @@ fn what_is_rendered_is_pinned() {
     stdout(project.basegen("render -o out"));
     registry.tag("python:3.9", '5');
     stdout(project.basegen("update"));
-    let drifted = told(&registry, project.basegen("render --check out"));
+    let drifted = output(&registry, project.basegen("render --check out"));
     assert!(drifted.contains("changed  3.9-server/Dockerfile"), "{drifted}");
     assert!(!drifted.contains("3.11-server"), "{drifted}");
 }
@@ -78,7 +79,8 @@ fn what_is_rendered_is_pinned() {
 fn what_cannot_be_pinned_is_told_and_changes_nothing() {
     let registry = Registry::start();
     let project = project(&registry);
-    let update = |arguments: &str| told(&registry, project.basegen(&format!("update {arguments}")));
+    let update =
+        |arguments: &str| output(&registry, project.basegen(&format!("update {arguments}")));
     assert_snapshot!("unknown_image", update("pyton"));
     project.write(
         "dockerfiles/Dockerfile.hbs",
@@ -90,5 +92,5 @@ fn what_cannot_be_pinned_is_told_and_changes_nothing() {
     assert!(!project.path().join("basegen.lock").exists());
     project.write("basegen.lock", "schema = 1\n[images]\n\"python\" = \"1\"\n");
     assert_snapshot!("broken_lock", update("--check"));
-    assert_snapshot!("broken_lock_in_render", told(&registry, project.basegen("render")));
+    assert_snapshot!("broken_lock_in_render", output(&registry, project.basegen("render")));
 }

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::harness::project::{MATRIX, Project, told};
+use crate::harness::project::{MATRIX, Project, output};
 use crate::harness::registry::{Access, Account, FakeRegistry};
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -41,7 +41,7 @@ impl Published {
     fn used(&self, arguments: &str, variables: &[(&str, &str)]) -> String {
         let mut command = self.project.basegen(&format!("use {arguments}"));
         command.envs(variables.iter().copied());
-        told(command).replace(&self.registry.host(), "REGISTRY")
+        output(command).replace(&self.registry.host(), "REGISTRY")
     }
 }
 
@@ -94,7 +94,7 @@ fn a_private_registry_needs_a_secret() {
     for output in [&used, &fal] {
         assert!(!output.contains("canary") && !output.contains("dXNlcj"), "{output}");
     }
-    let public = Account { anonymous_pull: true, ..account };
+    let public = Account { allows_anonymous_pull: true, ..account };
     published.registry.set_access(Access::Bearer(public));
     let used = published.used("3.11-gpu-server --for baseten", &variables);
     assert!(!used.contains("secrets:"), "{used}");

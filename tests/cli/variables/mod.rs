@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::harness::project::{Project, commit, git, stdout, told};
+use crate::harness::project::{Project, commit, git, output, stdout};
 
 const MATRIX: &str = r#"[image]
 repository = "acme/python"
@@ -69,7 +69,7 @@ fn the_version_of_a_file_is_in_templates_only() {
     assert!(rendered.contains("ENV PYTHON_VERSION=3.14.0"), "{rendered}");
     let labels = matrix.replace("[axes]", "labels = { version = \"{{version}}\" }\n\n[axes]");
     project.write("matrix.toml", &labels);
-    assert_snapshot!(told(project.basegen("list")));
+    assert_snapshot!(output(project.basegen("list")));
 }
 
 #[test]

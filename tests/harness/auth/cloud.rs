@@ -1,6 +1,7 @@
-//! The services of AWS, Google and GitHub that issue credentials, as one server on this machine.
+//! The services of AWS, Google and GitHub that issue credentials, as one local server.
 //!
-//! Each checks what the real one checks, and issues secrets that name it: a test sees by them who was asked.
+//! Each service validates requests like the real one. Its name is part of the secrets that it issues, so a test can tell which service
+//! issued a credential.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +13,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a service that is told to fail repeats in its error.
+/// A secret that the services repeat in their errors.
 pub(crate) const CANARY: &str = "canary-c10d";
 
 #[derive(Clone)]
@@ -23,10 +24,10 @@ pub(crate) struct Cloud {
 
 #[derive(Default)]
 struct State {
-    /// The method and the path of each request.
+    /// The method and path of each request.
     requests: Mutex<Vec<String>>,
-    /// The service that refuses requests: the beginning of its path or action.
-    refused: Mutex<Option<&'static str>>,
+    /// The service that rejects all requests: the prefix of its path or action.
+    rejecting: Mutex<Option<&'static str>>,
 }
 
 impl Cloud {
@@ -48,9 +49,9 @@ impl Cloud {
         self.state.requests.lock().expect("requests").clone()
     }
 
-    /// Lets the service refuse all requests.
-    pub(crate) fn refuse(&self, service: &'static str) {
-        *self.state.refused.lock().expect("a service") = Some(service);
+    /// Makes the service reject all requests.
+    pub(crate) fn reject(&self, service: &'static str) {
+        *self.state.rejecting.lock().expect("a service") = Some(service);
     }
 
     async fn serve(self, mut stream: TcpStream) {
@@ -66,25 +67,22 @@ impl Cloud {
         let service = service(&head, &body);
         let path = head.uri.path();
         self.state.requests.lock().expect("requests").push(format!("{} {path}", head.method));
-        let is_refused = self
-            .state
-            .refused
-            .lock()
-            .expect("a service")
-            .is_some_and(|name| service.starts_with(name));
-        let answer = if is_refused { None } else { answer(&service, &head, &body, &self.url) };
-        let (status, text) = match answer {
+        let rejecting = *self.state.rejecting.lock().expect("a service");
+        let is_rejected = rejecting.is_some_and(|name| service.starts_with(name));
+        let response = if is_rejected { None } else { respond(&service, &head, &body, &self.url) };
+        let (status, text) = match response {
             Some(text) => (200, text),
-            None => (400, refusal(&service)),
+            None => (400, error_body(&service)),
         };
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
             text.len()
         );
-        stream.write_all(answer.as_bytes()).await.expect("an answer");
+        stream.write_all(response.as_bytes()).await.expect("a response");
     }
 }
 
+/// Parses a request. Returns `None` while it is incomplete.
 fn parse(bytes: &[u8]) -> Option<(Parts, String)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
@@ -100,7 +98,7 @@ fn parse(bytes: &[u8]) -> Option<(Parts, String)> {
     (body.len() >= length).then(|| (parts, body.to_owned()))
 }
 
-/// Returns the path of a service or, where services share a path, the action.
+/// Returns the path of the requested service or, if services share a path, the action.
 fn service(head: &Parts, body: &str) -> String {
     let query = head.uri.query().unwrap_or_default();
     match (head.uri.path(), header(head, "x-amz-target")) {
@@ -110,9 +108,17 @@ fn service(head: &Parts, body: &str) -> String {
     }
 }
 
-/// Returns the answer of a service to a valid request.
-fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> {
-    let given = |name: &str, value: &str| (header(head, name) == value).then_some(());
+/// Returns the response body of a service. Returns `None` if the request is invalid.
+fn respond(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> {
+    aws_response(service, head, body).or_else(|| google_response(service, head, body, url))
+}
+
+fn require(head: &Parts, name: &str, value: &str) -> Option<()> {
+    (header(head, name) == value).then_some(())
+}
+
+/// Returns the response of AWS, or GitHub's identity token.
+fn aws_response(service: &str, head: &Parts, body: &str) -> Option<String> {
     let query = head.uri.query().unwrap_or_default();
     let hour = Timestamp::now() + 1.hour();
     match service {
@@ -136,7 +142,7 @@ fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> 
                 .then(|| sts(service, "ASIAROLEASIAROLE", hour))
         }
         "/federation/credentials" => {
-            given("x-amz-sso_bearer_token", "sso token")?;
+            require(head, "x-amz-sso_bearer_token", "sso token")?;
             let is_role = field(query, "role_name")? == "publisher"
                 && field(query, "account_id")? == "123456789012";
             let end = hour.as_millisecond();
@@ -148,7 +154,7 @@ fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> 
             })
         }
         "/ecs" => {
-            given("authorization", "container token")?;
+            require(head, "authorization", "container token")?;
             Some(keys("ASIAECS", hour))
         }
         "/latest/api/token" => {
@@ -157,20 +163,26 @@ fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> 
             (is_put && !lifetime.is_empty()).then(|| "metadata token".to_owned())
         }
         "/latest/meta-data/iam/security-credentials/" => {
-            given("x-aws-ec2-metadata-token", "metadata token")?;
+            require(head, "x-aws-ec2-metadata-token", "metadata token")?;
             Some("publisher".to_owned())
         }
         "/latest/meta-data/iam/security-credentials/publisher" => {
-            given("x-aws-ec2-metadata-token", "metadata token")?;
+            require(head, "x-aws-ec2-metadata-token", "metadata token")?;
             Some(keys("ASIAIMDS", hour))
         }
         "/actions/token" => {
-            given("authorization", "Bearer actions token")?;
+            require(head, "authorization", "Bearer actions token")?;
             let audience = field(query, "audience")?;
             Some(format!(r#"{{"value": "identity of {audience}"}}"#))
         }
+        _ => None,
+    }
+}
+
+fn google_response(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> {
+    match service {
         "/computeMetadata/v1/instance/service-accounts/default/token" => {
-            given("metadata-flavor", "Google")?;
+            require(head, "metadata-flavor", "Google")?;
             Some(access_token("ya29.metadata"))
         }
         "/token" => match field(body, "grant_type")?.as_str() {
@@ -180,10 +192,10 @@ fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> 
                 is_known.then(|| access_token("ya29.user"))
             }
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
-                let claims = verified(&field(body, "assertion")?)?;
-                let is_own = claims["iss"] == "robot@acme.iam.gserviceaccount.com"
+                let claims = verified_claims(&field(body, "assertion")?)?;
+                let is_valid = claims["iss"] == "robot@acme.iam.gserviceaccount.com"
                     && claims["aud"] == format!("{url}/token");
-                is_own.then(|| access_token("ya29.service-account"))
+                is_valid.then(|| access_token("ya29.service-account"))
             }
             _ => None,
         },
@@ -195,19 +207,20 @@ fn answer(service: &str, head: &Parts, body: &str, url: &str) -> Option<String> 
             is_exchange.then(|| access_token("ya29.federated"))
         }
         path if path.ends_with(":generateAccessToken") => {
-            given("authorization", "Bearer ya29.federated")?;
-            let is_own =
+            require(head, "authorization", "Bearer ya29.federated")?;
+            let is_account =
                 path == format!("/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken");
-            is_own.then(|| {
-                format!(r#"{{"accessToken": "ya29.impersonated", "expireTime": "{hour}"}}"#)
+            let expires = Timestamp::now() + 1.hour();
+            is_account.then(|| {
+                format!(r#"{{"accessToken": "ya29.impersonated", "expireTime": "{expires}"}}"#)
             })
         }
         _ => None,
     }
 }
 
-/// An error that repeats a secret, in the form of each service.
-fn refusal(service: &str) -> String {
+/// Returns the error of a service in its own format.
+fn error_body(service: &str) -> String {
     match service {
         "GetAuthorizationToken" => r#"{"__type": "AccessDeniedException"}"#.to_owned(),
         name if name.starts_with("Assume") => {
@@ -249,8 +262,8 @@ fn access_token(token: &str) -> String {
     format!(r#"{{"access_token": "{token}", "expires_in": 3599, "token_type": "Bearer"}}"#)
 }
 
-/// Returns the claims of a token that is signed with the key of the tests.
-fn verified(token: &str) -> Option<serde_json::Value> {
+/// Returns the claims of a JWT. Returns `None` unless it is signed with the key of the tests.
+fn verified_claims(token: &str) -> Option<serde_json::Value> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (_, claims) = signed.split_once('.')?;
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
@@ -272,6 +285,7 @@ fn field(form: &str, name: &str) -> Option<String> {
     Some(value)
 }
 
+/// Returns the text between `start` and `end`, or an empty text.
 fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
     let rest = text.split_once(start).map_or("", |(_, rest)| rest);
     rest.split(end).next().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! ECR's API, as far as it gives out passwords: it recomputes every signature, from what it
-//! received and in its own way.
+//! The part of ECR's API that issues passwords. It recomputes the signature of every request with its own implementation of
+//! AWS Signature Version 4.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,15 +12,14 @@ pub(crate) struct EcrApi {
     pub(crate) access_key_id: &'static str,
     pub(crate) secret_access_key: String,
     pub(crate) session_token: Option<String>,
-    /// For how many seconds a password lasts.
-    pub(crate) lasts: i64,
-    /// How many seconds this server's clock is ahead.
-    pub(crate) ahead: i64,
-    /// How many passwords were given out.
-    pub(crate) calls: usize,
+    /// In seconds.
+    pub(crate) password_lifetime: i64,
+    /// How far this server's clock is ahead, in seconds.
+    pub(crate) clock_offset: i64,
+    pub(crate) issued_passwords: usize,
 }
 
-pub(crate) struct Refusal {
+pub(crate) struct EcrError {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
 }
@@ -31,36 +30,36 @@ impl EcrApi {
             access_key_id,
             secret_access_key: secret_access_key.to_owned(),
             session_token: None,
-            lasts: 12 * 60 * 60,
-            ahead: 0,
-            calls: 0,
+            password_lifetime: 12 * 60 * 60,
+            clock_offset: 0,
+            issued_passwords: 0,
         }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        let now = Timestamp::now().as_second() + self.ahead;
+        let now = Timestamp::now().as_second() + self.clock_offset;
         Timestamp::from_second(now).expect("a time")
     }
 
-    /// Answers a call: the new password, and what the caller is told.
+    /// Returns a new password and the response body.
     pub(crate) fn call(
         &mut self,
         host: &str,
         head: &http::request::Parts,
         body: &[u8],
-    ) -> Result<(String, String), Refusal> {
+    ) -> Result<(String, String), EcrError> {
         self.check(host, head, body)?;
-        self.calls += 1;
-        let password = format!("ecr-password-{}", self.calls);
+        self.issued_passwords += 1;
+        let password = format!("ecr-password-{}", self.issued_passwords);
         let token = STANDARD.encode(format!("AWS:{password}"));
-        let end = self.now().as_second() + self.lasts;
+        let end = self.now().as_second() + self.password_lifetime;
         let data = format!(
             r#"{{"authorizationToken": "{token}", "expiresAt": {end}.123, "proxyEndpoint": "x"}}"#
         );
         Ok((password, format!(r#"{{"authorizationData": [{data}]}}"#)))
     }
 
-    fn check(&self, host: &str, head: &http::request::Parts, body: &[u8]) -> Result<(), Refusal> {
+    fn check(&self, host: &str, head: &http::request::Parts, body: &[u8]) -> Result<(), EcrError> {
         let header = |name: &str| {
             let value = head.headers.get(name).and_then(|value| value.to_str().ok());
             if name == "host" { host } else { value.unwrap_or_default() }
@@ -74,20 +73,17 @@ impl EcrApi {
         };
         let credential: Vec<&str> = part("Credential").split('/').collect();
         let [id, date, region, "ecr", "aws4_request"] = credential[..] else {
-            return Err(refusal(400, "IncompleteSignatureException", "no scope"));
+            return Err(error(400, "IncompleteSignatureException", "missing credential scope"));
         };
-        let named = format!("api.ecr.{region}.amazonaws.com");
-        assert_eq!(host, named, "the region is that of the endpoint");
-        if id != self.access_key_id {
-            let text = "The security token included in the request is invalid.";
-            return Err(refusal(400, "UnrecognizedClientException", text));
-        }
+        let endpoint = format!("api.ecr.{region}.amazonaws.com");
+        assert_eq!(host, endpoint, "the region matches the endpoint");
         let token = head.headers.get("x-amz-security-token");
-        if token.map(|token| token.to_str().expect("a text")) != self.session_token.as_deref() {
+        let token = token.map(|token| token.to_str().expect("a text"));
+        if id != self.access_key_id || token != self.session_token.as_deref() {
             let text = "The security token included in the request is invalid.";
-            return Err(refusal(400, "UnrecognizedClientException", text));
+            return Err(error(400, "UnrecognizedClientException", text));
         }
-        // Every header with which a caller could be made to say something else is signed.
+        // The signature covers every header that changes the meaning of the request.
         let signed: Vec<&str> = part("SignedHeaders").split(';').collect();
         for name in ["content-type", "host", "x-amz-date", "x-amz-target"] {
             assert!(signed.contains(&name), "{name} is signed");
@@ -103,44 +99,44 @@ impl EcrApi {
             Sha256::digest(body)
         );
         let time = header("x-amz-date");
-        assert!(time.starts_with(date), "the scope is of the day");
+        assert!(time.starts_with(date), "the scope has the date of the request");
         let scope = format!("{date}/{region}/ecr/aws4_request");
         let to_sign =
             format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{:x}", Sha256::digest(&canonical));
         let first = format!("AWS4{}", self.secret_access_key).into_bytes();
-        let key = [date, region, "ecr", "aws4_request", &to_sign]
+        let signature = [date, region, "ecr", "aws4_request", &to_sign]
             .into_iter()
-            .fold(first, |key, text| keyed(&key, text));
-        if part("Signature") != hex::encode(key) {
-            // As AWS does, it repeats the request, with the token.
+            .fold(first, |key, text| hmac_sha256(&key, text));
+        if part("Signature") != hex::encode(signature) {
+            // Like AWS, the message repeats the request with its token.
             let text = format!(
                 "The request signature we calculated does not match. The Canonical String for \
                  this request should have been '{}'",
                 canonical.escape_default()
             );
-            return Err(refusal(400, "InvalidSignatureException", &text));
+            return Err(error(400, "InvalidSignatureException", &text));
         }
         let signed_at = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).expect("a time");
         let signed_at = signed_at.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp();
         if (self.now().as_second() - signed_at.as_second()).abs() > 300 {
             let text = format!("Signature expired: {time} is now earlier than …");
-            return Err(refusal(400, "InvalidSignatureException", &text));
+            return Err(error(400, "InvalidSignatureException", &text));
         }
         Ok(())
     }
 }
 
-fn keyed(key: &[u8], text: &str) -> Vec<u8> {
+fn hmac_sha256(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> Refusal {
+fn error(status: u16, code: &str, message: &str) -> EcrError {
     let body = serde_json::json!({
         "__type": format!("com.amazon.coral.service#{code}"),
         "message": message,
     });
     let status = StatusCode::from_u16(status).expect("a status");
-    Refusal { status, text: body.to_string() }
+    EcrError { status, text: body.to_string() }
 }

@@ -1,6 +1,6 @@
-//! Registries that ask for credentials, and every source of credentials for them.
+//! Registries that require credentials, and every source of credentials for them.
 
 pub mod cloud;
-pub mod door;
+pub mod credential_cases;
 pub mod ecr;
-pub mod ways;
+pub mod proxy;

@@ -1,4 +1,4 @@
-"""A stand-in for micromamba, which no package registry has: its command line, with rattler's solver and installer.
+"""A substitute for micromamba, which no package registry has: its command line, with the solver and installer of rattler.
 
 usage: micromamba create|install --prefix FOLDER [--channel CHANNEL]... [--file ENVIRONMENT]... PACKAGE...
 """
@@ -26,7 +26,7 @@ def arguments():
 
 
 def environment_file(path):
-    """Returns the channels and packages of an environment file: the YAML that the tests write."""
+    """Returns the channels and packages of an environment file. Parses only the YAML that the tests write."""
     lists = {}
     for line in open(path, encoding="utf-8").read().splitlines():
         if line.startswith("  - "):
@@ -54,10 +54,10 @@ async def main(options):
         history.writelines(f"# update specs: {package}\n" for package in packages)
 
 
-# The library in the archive cannot be loaded from there. The step's /tmp is not part of the image.
+# Python cannot load rattler's shared library from the archive. The build step's /tmp is not part of the image.
 folder = tempfile.mkdtemp()
 zipfile.ZipFile(sys.argv[0]).extractall(folder)
 sys.path.insert(0, folder)
 asyncio.run(main(arguments()))
-# Without waiting for rattler's threads, which may outlive the interpreter.
+# Skips the interpreter's shutdown: rattler's threads may outlive it.
 os._exit(0)

@@ -1,5 +1,6 @@
-//! What GitHub publishes of its API: every request, and every answer of the fake, is held
-//! against it.
+//! Validation of requests and responses against GitHub's published description of its API.
+//!
+//! [`Operation`] is an operation of the REST API. [`graphql_problems`] validates a GraphQL request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -10,7 +11,7 @@ use http::Method;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// The description, as `openapi/extract` makes it.
+/// The description that `openapi/extract` writes.
 fn description() -> &'static Value {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     DESCRIPTION.get_or_init(|| {
@@ -18,32 +19,33 @@ fn description() -> &'static Value {
     })
 }
 
-/// An operation of the REST API, and where it is in the description.
+/// An operation of the REST API.
 #[derive(Debug, Clone)]
 pub struct Operation {
+    /// Its position in the description.
     index: usize,
-    /// Its name: `pulls/create`.
+    /// Such as `pulls/create`.
     pub id: String,
-    /// The parts of the path that differ from request to request.
+    /// The parameters in the path.
     pub parameters: BTreeMap<String, String>,
 }
 
 impl Operation {
-    /// The operation that a request is of.
-    pub fn of(method: &Method, path: &str) -> Option<Self> {
+    /// Returns the operation of a request.
+    pub fn find(method: &Method, path: &str) -> Option<Self> {
         let operations = description()["github"]["operations"].as_array().expect("operations");
         operations.iter().enumerate().find_map(|(index, operation)| {
-            let parameters = matched(operation["path"].as_str()?, path)?;
+            let parameters = match_path(operation["path"].as_str()?, path)?;
             let id = operation["id"].as_str()?.to_owned();
             (operation["method"] == method.as_str()).then_some(Self { index, id, parameters })
         })
     }
 
-    fn described(&self) -> &'static Value {
+    fn definition(&self) -> &'static Value {
         &description()["github"]["operations"][self.index]
     }
 
-    /// Everything about a request that the descriptions do not allow, those of Enterprise Server too.
+    /// Returns the violations of a request, also those of the descriptions of Enterprise Server.
     pub fn request_problems(
         &self,
         query: &[(String, String)],
@@ -57,11 +59,11 @@ impl Operation {
             problems.extend(self.parameter_problems(api, operation, query));
             problems.extend(body_problems(api, operation, body));
         }
-        let known = self.described()["parameters"].as_array().expect("parameters");
+        let known = self.definition()["parameters"].as_array().expect("parameters");
         let unknown = query.iter().filter(|(name, _)| {
             !known.iter().any(|known| known["name"] == **name && known["in"] == "query")
         });
-        problems.extend(unknown.map(|(name, _)| format!("there is no parameter `{name}`")));
+        problems.extend(unknown.map(|(name, _)| format!("unknown parameter `{name}`")));
         problems.into_iter().map(|problem| format!("{}: {problem}", self.id)).collect()
     }
 
@@ -74,22 +76,20 @@ impl Operation {
         let mut problems = Vec::new();
         for parameter in operation["parameters"].as_array().expect("parameters") {
             let name = parameter["name"].as_str().expect("a name");
-            let given = match parameter["in"].as_str() {
+            let text = match parameter["in"].as_str() {
                 Some("path") => self.parameters.get(name),
                 _ => query.iter().find_map(|(key, value)| (key == name).then_some(value)),
             };
-            let Some(given) = given else {
+            let Some(text) = text else {
                 if parameter["required"] == true {
-                    problems.push(format!("the parameter `{name}` is missing"));
+                    problems.push(format!("missing parameter `{name}`"));
                 }
                 continue;
             };
             let schema = &parameter["schema"];
             let value = match schema["type"].as_str() {
-                Some("integer") => {
-                    given.parse::<i64>().map_or(json!(given), |number| json!(number))
-                }
-                _ => json!(given),
+                Some("integer") => text.parse::<i64>().map_or(json!(text), |number| json!(number)),
+                _ => json!(text),
             };
             problems
                 .extend(violations(api, schema, &value).map(|what| format!("`{name}`: {what}")));
@@ -97,44 +97,47 @@ impl Operation {
         problems
     }
 
-    /// Everything about an answer that the description does not allow.
-    pub fn answer_problems(&self, status: u16, body: &Value) -> Vec<String> {
-        // Any operation may be answered so, whatever its description lists.
-        const USUAL: [u16; 8] = [401, 403, 404, 409, 422, 429, 500, 503];
-        let schema = self.described()["responses"].get(status.to_string());
+    /// Returns the violations of a response.
+    pub fn response_problems(&self, status: u16, body: &Value) -> Vec<String> {
+        // The status of errors that any operation may return, described or not.
+        const ERRORS: [u16; 8] = [401, 403, 404, 409, 422, 429, 500, 503];
+        let schema = self.definition()["responses"].get(status.to_string());
         let problems: Vec<String> = match schema {
             Some(Value::Null) => Vec::new(),
             Some(schema) => violations(&description()["github"], schema, body).collect(),
-            None if USUAL.contains(&status) => Vec::new(),
-            None => vec!["no such status is described".to_owned()],
+            None if ERRORS.contains(&status) => Vec::new(),
+            None => vec!["the status is not described".to_owned()],
         };
         problems.into_iter().map(|problem| format!("{} {status}: {problem}", self.id)).collect()
     }
 
-    /// An answer with everything that the description wants, and `content` in it.
-    pub fn answer(&self, status: u16, content: &Value) -> Value {
-        let schema = &self.described()["responses"][status.to_string()];
-        filled(schema, content)
+    /// Returns a response with `content` and samples of all other required fields.
+    pub fn sample_response(&self, status: u16, content: &Value) -> Value {
+        let schema = &self.definition()["responses"][status.to_string()];
+        complete(schema, content)
     }
 }
 
-/// An instance of a schema, with `content` where that says something.
-fn filled(schema: &Value, content: &Value) -> Value {
+/// Adds samples of missing required fields to `content`.
+fn complete(schema: &Value, content: &Value) -> Value {
     let schema = resolved(schema);
     match content {
-        Value::Array(items) => items.iter().map(|item| filled(&schema["items"], item)).collect(),
+        Value::Array(items) => items.iter().map(|item| complete(&schema["items"], item)).collect(),
         Value::Object(fields) if schema.get("additionalProperties").is_none() => {
-            let mut whole = sample(schema, 0);
-            if !whole.is_object() {
-                // One of several kinds of answers: all of it is given.
+            let mut instance = sample(schema, 0);
+            if !instance.is_object() {
+                // The schema has alternatives; `content` is complete.
                 return content.clone();
             }
             for (name, value) in fields {
-                let of_field = &choose(schema)["properties"][name];
-                whole[name] =
-                    if of_field.is_null() { value.clone() } else { filled(of_field, value) };
+                let field_schema = &choose(schema)["properties"][name];
+                instance[name] = if field_schema.is_null() {
+                    value.clone()
+                } else {
+                    complete(field_schema, value)
+                };
             }
-            whole
+            instance
         }
         other => other.clone(),
     }
@@ -150,7 +153,7 @@ fn resolved(schema: &Value) -> &Value {
     }
 }
 
-/// The alternative of a schema that has content.
+/// Returns the first alternative of a schema that is not `null`.
 fn choose(schema: &Value) -> &Value {
     let alternatives = ["anyOf", "oneOf", "allOf"].iter().find_map(|key| schema[*key].as_array());
     match alternatives.and_then(|all| all.iter().find(|one| one["type"] != "null")) {
@@ -159,7 +162,7 @@ fn choose(schema: &Value) -> &Value {
     }
 }
 
-/// The smallest instance of a schema.
+/// Returns a minimal instance of a schema.
 fn sample(schema: &Value, depth: usize) -> Value {
     let schema = resolved(schema);
     let kind = match &schema["type"] {
@@ -208,34 +211,33 @@ fn body_problems(
     let described = &operation["body"];
     let Some(body) = body else {
         return if described["required"] == true {
-            vec!["the body is missing".to_owned()]
+            vec!["missing body".to_owned()]
         } else {
             Vec::new()
         };
     };
     if described.is_null() {
-        return vec!["there is to be no body".to_owned()];
+        return vec!["unexpected body".to_owned()];
     }
     let schema = &described["schema"];
     let mut problems: Vec<String> = violations(api, schema, body).collect();
-    // GitHub takes no notice of others, which then do nothing.
-    let of_one = ["oneOf", "anyOf"].iter().find_map(|key| schema[*key].get(0));
-    let properties = of_one.unwrap_or(schema)["properties"].as_object();
-    if let (Some(known), Some(given)) = (properties, body.as_object()) {
-        let unknown = given.keys().filter(|name| !known.contains_key(*name));
+    // GitHub ignores unknown fields.
+    let first = ["oneOf", "anyOf"].iter().find_map(|key| schema[*key].get(0));
+    let properties = first.unwrap_or(schema)["properties"].as_object();
+    if let (Some(known), Some(fields)) = (properties, body.as_object()) {
+        let unknown = fields.keys().filter(|name| !known.contains_key(*name));
         problems.extend(unknown.map(|name| format!("the body has no field `{name}`")));
     }
     problems
 }
 
-/// The violations of a schema of `api` in `value`.
+/// Returns the violations of a schema of `api`.
 fn violations(
     api: &'static Value,
     schema: &'static Value,
     value: &Value,
 ) -> impl Iterator<Item = String> + use<> {
-    // Compiling a schema takes longer than all else, so each is compiled once. The description is
-    // never moved, so the address of a schema identifies it.
+    // Each schema is compiled once, because that is slow. The description is never moved, so the address of a schema identifies it.
     static COMPILED: Mutex<BTreeMap<usize, Arc<Validator>>> = Mutex::new(BTreeMap::new());
     let key = std::ptr::from_ref(schema).addr();
     let compiled = COMPILED.lock().expect("no test panics here").get(&key).cloned();
@@ -252,35 +254,34 @@ fn violations(
     problems.into_iter()
 }
 
-/// The parameters of a path that has the form of `template`.
-fn matched(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
-    let (mut parts, mut found) = (path.trim_matches('/').split('/'), BTreeMap::new());
+/// Returns the parameters of a path that matches `template`.
+fn match_path(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let (mut parts, mut parameters) = (path.trim_matches('/').split('/'), BTreeMap::new());
     for part in template.trim_matches('/').split('/') {
-        let given = parts.next().filter(|part| !part.is_empty())?;
+        let segment = parts.next().filter(|part| !part.is_empty())?;
         match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-            // These may have slashes in them, and stand at the end.
+            // These parameters may contain slashes. They are the last of a path.
             Some(name @ ("ref" | "basehead")) => {
-                let rest: Vec<&str> = std::iter::once(given).chain(parts).collect();
-                found.insert(name.to_owned(), decoded(&rest.join("/")));
-                return Some(found);
+                let rest: Vec<&str> = std::iter::once(segment).chain(parts).collect();
+                parameters.insert(name.to_owned(), decode(&rest.join("/")));
+                return Some(parameters);
             }
-            Some(name) => drop(found.insert(name.to_owned(), decoded(given))),
-            None if part == given => {}
+            Some(name) => drop(parameters.insert(name.to_owned(), decode(segment))),
+            None if part == segment => {}
             None => return None,
         }
     }
-    parts.next().is_none().then_some(found)
+    parts.next().is_none().then_some(parameters)
 }
 
-/// What a part of a URL stands for.
-pub fn decoded(text: &str) -> String {
+/// Decodes the percent-encoding of a path segment.
+fn decode(text: &str) -> String {
     let url = reqwest::Url::parse(&format!("http://fake/?x={}", text.replace('+', "%2B")));
     let url = url.expect("a URL");
     url.query_pairs().next().expect("a value").1.into_owned()
 }
 
-/// What of a GraphQL request the published schema does not allow: the mutation, the types of what
-/// it is given, and the fields that are asked for.
+/// Returns the violations of GitHub's GraphQL schema in a request: of the mutation, its input, and the selected fields.
 pub fn graphql_problems(body: &Value) -> Vec<String> {
     let schema = &description()["graphql"];
     let (mutation, argument) = (schema["mutation"].as_str().expect("a name"), "input");
@@ -291,7 +292,7 @@ pub fn graphql_problems(body: &Value) -> Vec<String> {
         "mutation", "(", "$input", ":", kind, ")", "{", mutation, "(", argument, ":", "$input", ")",
     ];
     if tokens.get(..expected.len()) != Some(&expected[..]) {
-        return vec![format!("the query is `{query}`")];
+        return vec![format!("unexpected query: `{query}`")];
     }
     let mut problems = selection_problems(&tokens[expected.len()..], schema);
     input_problems(schema, kind, &body["variables"][argument], argument, &mut problems);
@@ -321,8 +322,8 @@ fn selection_problems(tokens: &[&str], schema: &Value) -> Vec<String> {
             name => {
                 let kind = kinds.last().map(String::as_str).unwrap_or_default();
                 match schema["payloads"][kind][name].as_str() {
-                    Some(of_field) => {
-                        of_field.trim_matches(['[', ']', '!']).clone_into(&mut next);
+                    Some(field_type) => {
+                        field_type.trim_matches(['[', ']', '!']).clone_into(&mut next);
                     }
                     None => problems.push(format!("`{kind}` has no field `{name}`")),
                 }
@@ -350,7 +351,7 @@ fn input_problems(schema: &Value, kind: &str, value: &Value, at: &str, problems:
                     input_problems(schema, item, value, &format!("{at}[{index}]"), problems);
                 }
             }
-            None => problems.push(format!("`{at}` is no list")),
+            None => problems.push(format!("`{at}` is not a list")),
         }
         return;
     }
@@ -361,10 +362,11 @@ fn input_problems(schema: &Value, kind: &str, value: &Value, at: &str, problems:
                 let kind = kind.as_str().expect("a type");
                 input_problems(schema, kind, &value[field], &format!("{at}.{field}"), problems);
             }
-            let given = value.as_object();
-            let unknown = given.into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
+            let object = value.as_object();
+            let unknown =
+                object.into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
             problems.extend(unknown.map(|(key, _)| format!("`{at}` has no field `{key}`")));
-            given.is_some()
+            object.is_some()
         }
         ("GitObjectID", _) => text.is_some_and(|text| {
             text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -373,6 +375,6 @@ fn input_problems(schema: &Value, kind: &str, value: &Value, at: &str, problems:
         _ => text.is_some(),
     };
     if !is_valid {
-        problems.push(format!("`{at}` is no {name}"));
+        problems.push(format!("`{at}` is not a {name}"));
     }
 }

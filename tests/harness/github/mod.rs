@@ -1,6 +1,7 @@
-//! GitHub in this process: repositories with commits, branches and pull requests, behind an API
-//! that answers as GitHub's does, is held against what GitHub publishes of it, and fails where a
-//! test tells it to.
+//! An in-process GitHub: a repository with commits, branches and pull requests, behind GitHub's API, with fault injection.
+//!
+//! [`FakeGitHub`] is the server, [`store`] its state. [`contract`] validates every request and response against GitHub's published
+//! description of the API.
 
 mod api;
 pub mod contract;
@@ -28,59 +29,59 @@ use tokio::task::JoinHandle;
 use contract::Operation;
 use store::{File, Store, Tree};
 
-/// The one repository that there is.
+/// The only repository.
 pub const REPOSITORY: &str = "acme/images";
 
-/// The App that is installed in it, and its installation.
+/// The id of the App that is installed in the repository.
 pub const APP: &str = "12345";
 const INSTALLATION: u64 = 678;
 
-/// The private key of the App, made for these tests alone.
+/// The private key of the App. Generated for these tests.
 pub const KEY: &str = include_str!("app-key.pem");
 
-/// Whose token it is.
+/// The type of a token's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     Person,
     Actions,
     App,
 }
 
-/// Who a token belongs to, and what it allows.
+/// The owner of a token, and its permissions.
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub login: String,
-    pub kind: Kind,
-    pub sees: bool,
-    pub writes: bool,
+    pub kind: TokenKind,
+    pub can_read: bool,
+    pub can_write: bool,
 }
 
 impl Identity {
-    pub fn new(login: &str, kind: Kind) -> Self {
-        Self { login: login.to_owned(), kind, sees: true, writes: true }
+    pub fn new(login: &str, kind: TokenKind) -> Self {
+        Self { login: login.to_owned(), kind, can_read: true, can_write: true }
     }
 
-    /// Author, committer and email of a commit made by the REST API: GitHub signs those of bots.
+    /// Returns author, committer and email of a commit that the REST API creates. GitHub signs the commits of bots.
     fn signature(&self) -> [&str; 3] {
         match self.kind {
-            Kind::Person => [&self.login, &self.login, "me@example.org"],
-            Kind::Actions | Kind::App => [&self.login, "GitHub", "noreply@github.com"],
+            TokenKind::Person => [&self.login, &self.login, "me@example.org"],
+            TokenKind::Actions | TokenKind::App => [&self.login, "GitHub", "noreply@github.com"],
         }
     }
 }
 
-/// What goes wrong with a request.
+/// How a request fails.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Nothing is done, and the connection breaks.
+    /// Closes the connection without processing the request.
     Drop,
-    /// Everything is done, and the connection breaks before the answer.
+    /// Processes the request, then closes the connection without a response.
     CommitThenDrop,
-    /// Another answer, and nothing is done.
-    Answer(u16, Vec<(&'static str, String)>, String),
-    /// The request is never answered.
+    /// Returns this status, headers and body without processing the request.
+    Response(u16, Vec<(&'static str, String)>, String),
+    /// Never responds.
     Hang,
-    /// Before the request is answered, somebody commits to this branch.
+    /// Adds a commit of another person to this branch, then processes the request.
     Commit(&'static str),
 }
 
@@ -92,9 +93,8 @@ struct Rule {
     fault: Fault,
 }
 
-/// A request that arrived.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub method: Method,
     pub path: String,
     pub authorization: Option<String>,
@@ -106,13 +106,13 @@ struct State {
     tokens: BTreeMap<String, Identity>,
     is_private: bool,
     faults: Vec<Rule>,
-    seen: Vec<Seen>,
+    requests: Vec<RecordedRequest>,
     problems: Vec<String>,
-    given: usize,
+    issued_tokens: usize,
 }
 
-/// GitHub on a free port of this machine. It ends with this value, and with a panic when any
-/// request or answer was not as the published description says.
+/// A GitHub on a free local port. Dropping it stops the server, and panics if any request or response violated the published
+/// description.
 pub struct FakeGitHub {
     state: Arc<Mutex<State>>,
     origin: String,
@@ -120,7 +120,7 @@ pub struct FakeGitHub {
 }
 
 impl FakeGitHub {
-    /// One with the repository `acme/images`, whose branch `main` has these files.
+    /// Starts a GitHub whose repository has these files on the branch `main`.
     pub async fn start(files: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
@@ -137,7 +137,7 @@ impl FakeGitHub {
         let state = Arc::new(Mutex::new(state));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         let github = Self { state, origin, accepting };
-        github.add_token("canary-person", Identity::new("alice", Kind::Person));
+        github.add_token("canary-person", Identity::new("alice", TokenKind::Person));
         github
     }
 
@@ -145,25 +145,25 @@ impl FakeGitHub {
         lock(&self.state)
     }
 
-    /// The root of its REST API, in the form that Enterprise Server has.
+    /// Returns the root URL of the REST API, in the form of Enterprise Server.
     pub fn api(&self) -> String {
         format!("{}/api/v3", self.origin)
     }
 
-    pub fn add_token(&self, token: &str, who: Identity) {
-        self.lock().tokens.insert(token.to_owned(), who);
+    pub fn add_token(&self, token: &str, identity: Identity) {
+        self.lock().tokens.insert(token.to_owned(), identity);
     }
 
     pub fn set_private(&self) {
         self.lock().is_private = true;
     }
 
-    /// Looks at, or changes, what is there without a request.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
-        work(&mut self.lock().store)
+    /// Reads or changes the state without a request.
+    pub fn with<T>(&self, access: impl FnOnce(&mut Store) -> T) -> T {
+        access(&mut self.lock().store)
     }
 
-    /// What a file holds on a branch.
+    /// Returns the content of a file on a branch.
     pub fn file(&self, branch: &str, path: &str) -> Option<String> {
         self.with(|store| {
             let file = store.tree(store.branches.get(branch)?).get(path)?;
@@ -171,46 +171,46 @@ impl FakeGitHub {
         })
     }
 
-    /// The mode of a file on a branch, as git writes it.
+    /// Returns the git mode of a file on a branch.
     pub fn mode(&self, branch: &str, path: &str) -> Option<String> {
         self.with(|store| Some(store.tree(store.branches.get(branch)?).get(path)?.mode.clone()))
     }
 
-    /// Somebody commits a file to a branch.
+    /// Commits a text file to a branch, as another person.
     pub fn push(&self, branch: &str, path: &str, text: &str) {
         self.push_file(branch, path, File::plain(text.as_bytes()));
     }
 
-    /// The same of one that is no plain file.
+    /// Commits a file to a branch, as another person.
     pub fn push_file(&self, branch: &str, path: &str, file: File) {
         self.with(|store| push(store, branch, path, file));
     }
 
-    /// Requests of a method (`*` for all) whose path matches a glob fail, behind the first `skip`
-    /// of them and so many times.
+    /// Makes requests of a method (`*` for all) fail whose path matches a glob: `times` requests after the first `skip`.
     pub fn fail(&self, method: &str, path: &str, skip: usize, times: usize, fault: Fault) {
         let method = (method != "*").then(|| method.parse().expect("a method"));
         let path = Pattern::new(path).expect("a glob");
         self.lock().faults.push(Rule { method, path, skip, times, fault });
     }
 
-    pub fn mend(&self) {
+    pub fn clear_faults(&self) {
         self.lock().faults.clear();
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
-        self.lock().seen.clone()
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.lock().requests.clone()
     }
 
-    pub fn forget(&self) {
-        self.lock().seen.clear();
+    pub fn clear_requests(&self) {
+        self.lock().requests.clear();
     }
 
-    /// How many requests there were of a method whose path matches a glob.
+    /// Returns the number of recorded requests of a method whose path matches a glob.
     pub fn count(&self, method: &str, path: &str) -> usize {
         let path = Pattern::new(path).expect("a glob");
-        let seen = self.seen();
-        seen.iter().filter(|seen| seen.method == method && path.matches(&seen.path)).count()
+        let matches =
+            |request: &&RecordedRequest| request.method == method && path.matches(&request.path);
+        self.lock().requests.iter().filter(matches).count()
     }
 }
 
@@ -219,7 +219,8 @@ impl Drop for FakeGitHub {
         self.accepting.abort();
         let problems = std::mem::take(&mut self.lock().problems);
         if !std::thread::panicking() {
-            assert!(problems.is_empty(), "not as GitHub describes it:\n{}", problems.join("\n"));
+            let problems = problems.join("\n");
+            assert!(problems.is_empty(), "violations of GitHub's description:\n{problems}");
         }
     }
 }
@@ -243,8 +244,8 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let state = Arc::clone(&state);
         connections.spawn(async move {
-            let serve = service_fn(move |request| answer(request, Arc::clone(&state)));
-            // A connection that a fault drops ends with an error.
+            let serve = service_fn(move |request| respond(request, Arc::clone(&state)));
+            // A fault that closes the connection causes an error here.
             let _dropped = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), serve)
                 .await;
@@ -254,20 +255,20 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
 
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
 ) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    match answer_now(&head, &bytes, &state)? {
+    match respond_now(&head, &bytes, &state)? {
         Some(response) => Ok(response),
         None => std::future::pending().await,
     }
 }
 
-/// The answer; nothing where there is never to be one, and an error where the connection breaks.
-fn answer_now(
+/// Returns the response. Returns `None` for a request that hangs, and an error to close the connection.
+fn respond_now(
     head: &http::request::Parts,
     bytes: &[u8],
     state: &Mutex<State>,
@@ -281,7 +282,7 @@ fn answer_now(
     };
     let (method, path) = (head.method.clone(), head.uri.path().to_owned());
     let authorization = texts("authorization");
-    state.seen.push(Seen {
+    state.requests.push(RecordedRequest {
         method: method.clone(),
         path: path.clone(),
         authorization: authorization.first().cloned(),
@@ -290,7 +291,7 @@ fn answer_now(
     match fault {
         Some(Fault::Hang) => return Ok(None),
         Some(Fault::Drop) => return Err(io::Error::other("dropped")),
-        Some(Fault::Answer(status, headers, body)) => {
+        Some(Fault::Response(status, headers, body)) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
@@ -307,7 +308,7 @@ fn answer_now(
     let query: Vec<(String, String)> =
         url.query_pairs().map(|(a, b)| (a.into(), b.into())).collect();
     let token = authorization.first().and_then(|value| value.strip_prefix("Bearer "));
-    let (status, body) = respond(&mut state, &method, &path, &query, bytes, token);
+    let (status, body) = call_api(&mut state, &method, &path, &query, bytes, token);
     if matches!(fault, Some(Fault::CommitThenDrop)) {
         return Err(io::Error::other("dropped"));
     }
@@ -320,122 +321,122 @@ fn full(text: String) -> Body {
     Full::new(Bytes::from(text)).boxed()
 }
 
-/// What goes wrong with a request; every rule that it matches counts it.
+/// Returns the fault of a request. Every matching rule counts the request.
 fn fault(state: &mut State, method: &Method, path: &str) -> Option<Fault> {
-    let mut found = None;
+    let mut fault = None;
     for rule in &mut state.faults {
-        if rule.method.as_ref().is_some_and(|meant| meant != method) || !rule.path.matches(path) {
+        let matches_method = rule.method.as_ref().is_none_or(|expected| expected == method);
+        if !matches_method || !rule.path.matches(path) {
             continue;
         }
         if rule.skip > 0 {
             rule.skip -= 1;
-        } else if rule.times > 0 && found.is_none() {
+        } else if rule.times > 0 && fault.is_none() {
             rule.times -= 1;
-            found = Some(rule.fault.clone());
+            fault = Some(rule.fault.clone());
         }
     }
-    found
+    fault
 }
 
-fn respond(
+fn call_api(
     state: &mut State,
     method: &Method,
     path: &str,
     query: &[(String, String)],
     bytes: &[u8],
     token: Option<&str>,
-) -> api::Answer {
+) -> api::ApiResponse {
     let body: Option<Value> =
         (!bytes.is_empty()).then(|| serde_json::from_slice(bytes).unwrap_or(Value::Null));
     if path == "/api/graphql" {
         let body = body.unwrap_or_default();
         state.problems.extend(contract::graphql_problems(&body));
-        let Some(who) = token.and_then(|token| state.tokens.get(token)).cloned() else {
-            return api::refusal(401, "Bad credentials", &[]);
+        let Some(identity) = token.and_then(|token| state.tokens.get(token)).cloned() else {
+            return api::error(401, "Bad credentials", &[]);
         };
         let input = &body["variables"]["input"];
-        return (200, api::create_commit_on_branch(&mut state.store, input, &who, REPOSITORY));
+        return (200, api::create_commit_on_branch(&mut state.store, input, &identity, REPOSITORY));
     }
-    let below = path.strip_prefix("/api/v3").unwrap_or(path);
-    let Some(operation) = Operation::of(method, below) else {
-        state.problems.push(format!("there is no {method} {path}"));
-        return api::refusal(404, "Not Found", &[]);
+    let endpoint = path.strip_prefix("/api/v3").unwrap_or(path);
+    let Some(operation) = Operation::find(method, endpoint) else {
+        state.problems.push(format!("unknown operation: {method} {path}"));
+        return api::error(404, "Not Found", &[]);
     };
     state.problems.extend(operation.request_problems(query, body.as_ref()));
     let body = body.unwrap_or_default();
-    let answer = match operation.id.as_str() {
+    let (status, content) = match operation.id.as_str() {
         "apps/get-repo-installation" | "apps/create-installation-access-token" => {
             sign_in(state, &operation, &body, token)
         }
-        _ => match identity(state, token) {
-            Some(who) => {
+        _ => match identify(state, token) {
+            Some(identity) => {
                 let call = api::Call {
                     operation: &operation,
                     query,
                     body: &body,
-                    who: &who,
+                    identity: &identity,
                     full_name: REPOSITORY,
                 };
-                call.answer(&mut state.store)
+                call.respond(&mut state.store)
             }
-            None => api::refusal(401, "Bad credentials", &[]),
+            None => api::error(401, "Bad credentials", &[]),
         },
     };
-    let (status, content) = answer;
-    let whole = if status < 300 && !content.is_null() {
-        operation.answer(status, &content)
+    let body = if status < 300 && !content.is_null() {
+        operation.sample_response(status, &content)
     } else {
         content
     };
-    state.problems.extend(operation.answer_problems(status, &whole));
-    (status, whole)
+    state.problems.extend(operation.response_problems(status, &body));
+    (status, body)
 }
 
-/// Who asks; nobody in particular reads what is public.
-fn identity(state: &State, token: Option<&str>) -> Option<Identity> {
+/// Returns the identity of a token, or an anonymous identity without a token.
+fn identify(state: &State, token: Option<&str>) -> Option<Identity> {
     match token {
         Some(token) => state.tokens.get(token).cloned(),
         None => Some(Identity {
-            writes: false,
-            sees: !state.is_private,
-            ..Identity::new("nobody", Kind::Person)
+            can_write: false,
+            can_read: !state.is_private,
+            ..Identity::new("anonymous", TokenKind::Person)
         }),
     }
 }
 
-/// The operations of an App, which shows a token that it has signed itself.
+/// Performs the operations of an App, which authenticates with a JWT.
 fn sign_in(
     state: &mut State,
     operation: &Operation,
     body: &Value,
     token: Option<&str>,
-) -> api::Answer {
+) -> api::ApiResponse {
     if let Err(problem) = check_app(token.unwrap_or_default()) {
-        return api::refusal(401, &problem, &[]);
+        return api::error(401, &problem, &[]);
     }
     if operation.id == "apps/get-repo-installation" {
         return (200, json!({ "id": INSTALLATION }));
     }
     assert_eq!(operation.parameters["installation_id"], INSTALLATION.to_string());
     if body["repositories"] != json!(["images"]) {
-        return api::refusal(422, "The token would be good for other repositories", &[]);
+        return api::error(422, "The token would be valid for other repositories", &[]);
     }
     let granted = ["contents", "pull_requests", "metadata"];
-    let Some(asked) = body["permissions"].as_object() else {
-        return api::refusal(422, "The token would have all permissions of the App", &[]);
+    let Some(requested) = body["permissions"].as_object() else {
+        return api::error(422, "The token would have all permissions of the App", &[]);
     };
-    if !asked.keys().all(|name| granted.contains(&name.as_str())) {
+    if !requested.keys().all(|name| granted.contains(&name.as_str())) {
         let message = "The permissions requested are not granted to this installation.";
-        return api::refusal(422, message, &[]);
+        return api::error(422, message, &[]);
     }
-    state.store.permissions = body["permissions"].clone();
-    state.given += 1;
-    let token = format!("canary-installation-{}", state.given);
-    state.tokens.insert(token.clone(), Identity::new("release-app[bot]", Kind::App));
+    state.store.token_permissions = body["permissions"].clone();
+    state.issued_tokens += 1;
+    let token = format!("canary-installation-{}", state.issued_tokens);
+    state.tokens.insert(token.clone(), Identity::new("release-app[bot]", TokenKind::App));
     (201, json!({ "token": token, "expires_at": "2026-11-20T11:00:00Z", "permissions": {} }))
 }
 
-/// Whether a JWT is one of the App: its signature, its issuer, its times.
+/// Verifies the signature, the issuer and the times of an App's JWT.
 fn check_app(token: &str) -> Result<(), String> {
     let failed = |what: &str| format!("A JSON web token could not be decoded: {what}");
     let [head, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else {

@@ -1,4 +1,4 @@
-//! What a repository on GitHub has: commits, branches, pull requests.
+//! The state of a repository on GitHub: commits, branches and pull requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 /// Files by their paths.
 pub type Tree = BTreeMap<String, File>;
 
-/// A file, with its mode as git writes it.
+/// A file with its git mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     pub mode: String,
@@ -19,7 +19,7 @@ impl File {
         Self { mode: mode.to_owned(), content: content.to_vec() }
     }
 
-    /// One that nobody may execute.
+    /// Returns a file that is not executable.
     pub fn plain(content: &[u8]) -> Self {
         Self::new("100644", content)
     }
@@ -37,7 +37,7 @@ pub struct Commit {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Pull {
+pub struct PullRequest {
     pub number: u64,
     pub title: String,
     pub body: String,
@@ -52,7 +52,7 @@ pub struct Pull {
     pub reviewers: Vec<String>,
     pub teams: Vec<String>,
     pub assignees: Vec<String>,
-    pub reviewed: Vec<String>,
+    pub completed_reviews: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,35 +60,35 @@ pub struct Store {
     pub default_branch: String,
     pub branches: BTreeMap<String, String>,
     pub commits: BTreeMap<String, Commit>,
-    /// Trees and contents that were made for a commit to come, by their ids.
+    /// Trees and blobs that requests have created, by their ids.
     pub trees: BTreeMap<String, Tree>,
     pub blobs: BTreeMap<String, Vec<u8>>,
-    /// How many files and folders of a tree are listed at the most; all without it.
-    pub longest_listing: Option<usize>,
-    pub pulls: Vec<Pull>,
+    /// The maximum number of entries in the listing of a tree.
+    pub max_tree_entries: Option<usize>,
+    pub pulls: Vec<PullRequest>,
     pub labels: BTreeSet<String>,
     pub collaborators: BTreeSet<String>,
     pub teams: BTreeSet<String>,
     pub has_drafts: bool,
-    /// The permissions of the newest token of the App.
-    pub permissions: serde_json::Value,
-    /// Whether a setting keeps Actions' token from opening pull requests.
-    pub refuses_actions: bool,
+    /// The permissions of the App's newest token.
+    pub token_permissions: serde_json::Value,
+    /// Whether a setting forbids pull requests by the token of Actions.
+    pub forbids_actions_pull_requests: bool,
 }
 
-/// A merge that cannot be made by itself.
+/// A merge conflict.
 pub struct Conflict;
 
 impl Store {
-    /// Adds a commit, and gives its id.
+    /// Adds a commit and returns its id. `signature` is author, committer and the committer's email.
     pub fn commit(
         &mut self,
         parents: &[String],
         tree: Tree,
         message: &str,
-        who: [&str; 3],
+        signature: [&str; 3],
     ) -> String {
-        let [author, committer, email] = who;
+        let [author, committer, email] = signature;
         let text = format!("{parents:?}{}{message}{author}{committer}", tree_id(&tree));
         let sha = id([text.as_bytes()]);
         let commit = Commit {
@@ -104,7 +104,7 @@ impl Store {
         sha
     }
 
-    /// The id of the commit that a branch's name or a commit's id means.
+    /// Returns the commit id of a branch name or commit id.
     pub fn resolve(&self, name: &str) -> Option<String> {
         let name = name.trim_start_matches("refs/heads/");
         self.branches
@@ -117,8 +117,8 @@ impl Store {
         &self.commits[commit].tree
     }
 
-    /// The tree that has an id, be it that of a folder or of a commit.
-    pub fn tree_named(&self, name: &str) -> Option<Tree> {
+    /// Returns the tree with an id: that of a commit, of a tree, or of a folder in one.
+    pub fn find_tree(&self, name: &str) -> Option<Tree> {
         if let Some(commit) = self.commits.get(name) {
             return Some(commit.tree.clone());
         }
@@ -128,20 +128,20 @@ impl Store {
         let of_commit = |commit: &Commit| {
             let all = std::iter::once(commit.tree.clone());
             let folders = folders(&commit.tree);
-            all.chain(folders.into_iter().map(|path| below(&commit.tree, &path)))
+            all.chain(folders.into_iter().map(|path| subtree(&commit.tree, &path)))
                 .find(|tree| tree_id(tree) == name)
         };
         self.commits.values().find_map(of_commit)
     }
 
-    /// The content that has an id.
+    /// Returns the content with a blob id.
     pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
         let mut files = self.commits.values().flat_map(|commit| commit.tree.values());
-        let found = files.find(|file| blob_id(&file.content) == id);
-        found.map(|file| file.content.clone()).or_else(|| self.blobs.get(id).cloned())
+        let file = files.find(|file| blob_id(&file.content) == id);
+        file.map(|file| file.content.clone()).or_else(|| self.blobs.get(id).cloned())
     }
 
-    /// A commit and all that it is built on.
+    /// Returns a commit and its ancestors.
     pub fn history(&self, commit: &str) -> BTreeSet<String> {
         let (mut seen, mut next) = (BTreeSet::new(), vec![commit.to_owned()]);
         while let Some(sha) = next.pop() {
@@ -151,8 +151,8 @@ impl Store {
         seen
     }
 
-    /// The commits that `head` has and `base` has not, oldest first.
-    pub fn ahead(&self, base: &str, head: &str) -> Vec<&Commit> {
+    /// Returns the commits of `head` that `base` does not contain, oldest first.
+    pub fn commits_ahead(&self, base: &str, head: &str) -> Vec<&Commit> {
         let known = self.history(base);
         let mut ahead: Vec<&Commit> =
             self.history(head).difference(&known).map(|sha| &self.commits[sha]).collect();
@@ -160,25 +160,25 @@ impl Store {
         ahead
     }
 
-    /// What both are built on.
-    pub fn common(&self, one: &str, other: &str) -> String {
+    /// Returns the best common ancestor.
+    pub fn merge_base(&self, one: &str, other: &str) -> String {
         let (one, other) = (self.history(one), self.history(other));
         let both = one.intersection(&other);
         both.max_by_key(|sha| self.history(sha).len()).expect("one root").clone()
     }
 
-    /// The paths that differ.
-    pub fn differing(&self, one: &str, other: &str) -> Vec<String> {
+    /// Returns the paths whose files differ between two commits.
+    pub fn changed_paths(&self, one: &str, other: &str) -> Vec<String> {
         let (one, other) = (self.tree(one), self.tree(other));
         let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
         paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).cloned().collect()
     }
 
-    /// The files of two commits, joined.
-    pub fn merged(&self, one: &str, other: &str) -> Result<Tree, Conflict> {
-        let base = self.common(one, other);
+    /// Returns the merged tree of two commits.
+    pub fn merge(&self, one: &str, other: &str) -> Result<Tree, Conflict> {
+        let base = self.merge_base(one, other);
         let mut tree = self.tree(one).clone();
-        for path in self.differing(&base, other) {
+        for path in self.changed_paths(&base, other) {
             let (before, theirs) = (self.tree(&base).get(&path), self.tree(other).get(&path));
             if tree.get(&path) != before && tree.get(&path) != theirs {
                 return Err(Conflict);
@@ -191,39 +191,38 @@ impl Store {
         Ok(tree)
     }
 
-    /// The open pull request from a branch.
-    pub fn open_from(&self, branch: &str) -> Option<&Pull> {
+    /// Returns the open pull request from a branch of the repository.
+    pub fn open_pull_from(&self, branch: &str) -> Option<&PullRequest> {
         self.pulls.iter().find(|pull| pull.is_open && pull.fork.is_none() && pull.head == branch)
     }
 }
 
-/// The id of a tree.
 pub fn tree_id(tree: &Tree) -> String {
     id(tree.iter().flat_map(|(path, file)| [path.as_bytes(), file.mode.as_bytes(), &file.content]))
 }
 
-/// The id of a content, which is git's own.
+/// Returns the id that git gives a blob.
 pub fn blob_id(content: &[u8]) -> String {
     let whole = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
     hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &whole))
 }
 
-/// The folders of a tree, by their paths.
+/// Returns the paths of all folders of a tree.
 pub fn folders(tree: &Tree) -> BTreeSet<String> {
-    let above = |path: &String| {
+    let parents = |path: &String| {
         let ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
         ends.into_iter().map(|end| path[..end].to_owned()).collect::<Vec<_>>()
     };
-    tree.keys().flat_map(above).collect()
+    tree.keys().flat_map(parents).collect()
 }
 
-/// What is in a folder.
-pub fn below(tree: &Tree, folder: &str) -> Tree {
+/// Returns the tree of a folder, with paths relative to it.
+pub fn subtree(tree: &Tree, folder: &str) -> Tree {
     let inner = |path: &String| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
     tree.iter().filter_map(|(path, file)| Some((inner(path)?, file.clone()))).collect()
 }
 
-/// A hash of `parts` in the form of git's ids. ring hashes fast without optimization, too.
+/// Returns a hash of `parts` in the format of git's ids. Uses ring because it is fast without compiler optimization.
 fn id<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Context::new(&SHA256);
     for part in parts {

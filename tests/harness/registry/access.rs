@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Accounts, their permissions and the token server.
 
 use std::collections::HashMap;
 
@@ -6,36 +6,35 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, Response, StatusCode};
 
-use super::api::{Asked, Route, error};
+use super::api::{ReceivedRequest, Route, error};
 use super::{Body, Shared, full, lock, vendor};
 
-/// Whom a registry asks who they are.
+/// The credentials that a registry requires.
 #[derive(Debug, Clone, Default)]
 pub enum Access {
-    /// Everybody may do everything.
+    /// None: anonymous requests have all permissions.
     #[default]
     Open,
-    /// A user and a password with every request.
+    /// User and password with every request.
     Basic(Account),
-    /// A token, which `/token` of the same registry gives for a password.
+    /// A token from `/token` of the same registry, in exchange for a password.
     Bearer(Account),
 }
 
-/// Somebody, and how they get tokens.
+/// The only account of a registry, and the rules of its token server.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub username: String,
     pub password: String,
-    /// What is as good as the password to the token server.
+    /// A token that the token server accepts instead of the password.
     pub identity_token: Option<String>,
-    /// How long a token is said to be good for, in seconds.
-    pub life: u64,
-    /// What the account may do, as `repository:path:actions`; everything when this is empty.
+    /// The `expires_in` of tokens, in seconds.
+    pub token_lifetime: u64,
+    /// The account's permissions, as `repository:path:actions`. Empty: all permissions.
     pub grants: Vec<String>,
-    /// Whether who does not say who they are may pull.
-    pub anonymous_pull: bool,
-    /// Whether a token for several repositories is refused.
-    pub one_scope: bool,
+    pub allows_anonymous_pull: bool,
+    /// Whether the token server rejects requests for several repositories.
+    pub rejects_multiple_scopes: bool,
 }
 
 impl Account {
@@ -44,24 +43,24 @@ impl Account {
             username: username.to_owned(),
             password: password.to_owned(),
             identity_token: None,
-            life: 300,
+            token_lifetime: 300,
             grants: Vec::new(),
-            anonymous_pull: false,
-            one_scope: false,
+            allows_anonymous_pull: false,
+            rejects_multiple_scopes: false,
         }
     }
 }
 
 pub(super) struct Accounts {
     access: Access,
-    /// What each token allows.
+    /// The scopes of each token.
     tokens: HashMap<String, Vec<String>>,
-    given: usize,
+    issued_tokens: usize,
 }
 
 impl Accounts {
     pub(super) fn new(access: Access) -> Self {
-        Self { access, tokens: HashMap::new(), given: 0 }
+        Self { access, tokens: HashMap::new(), issued_tokens: 0 }
     }
 
     pub(super) fn revoke(&mut self) {
@@ -69,20 +68,20 @@ impl Accounts {
     }
 }
 
-/// The answer of the token server, or the refusal of the registry.
-pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
+/// Returns the response of the token server, or the challenge for a request that is not authorized.
+pub(super) fn check(request: &ReceivedRequest, shared: &Shared) -> Option<Response<Body>> {
     let mut accounts = lock(&shared.access);
-    if asked.seen.path == "/token" {
-        return Some(token(asked, &mut accounts));
+    if request.head.path == "/token" {
+        return Some(token(request, &mut accounts));
     }
-    let needed = needed(asked);
-    let required = vendor::required(asked, shared, &needed);
+    let needed = needed(request);
+    let required = vendor::required(request, shared, &needed);
     match &accounts.access {
         Access::Open => None,
-        Access::Basic(account) if asked.seen.authorization == Some(basic(account)) => None,
+        Access::Basic(account) if request.head.authorization == Some(basic(account)) => None,
         Access::Basic(_) => Some(challenge("Basic realm=\"a, registry\"")),
         Access::Bearer(_) => {
-            let token = asked.seen.authorization.as_deref();
+            let token = request.head.authorization.as_deref();
             let token = token.and_then(|token| token.strip_prefix("Bearer "));
             let granted = token.and_then(|token| accounts.tokens.get(token));
             let allows =
@@ -101,7 +100,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
 }
 
 fn challenge(value: &str) -> Response<Body> {
-    let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "who are you?");
+    let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required");
     response.headers_mut().insert("www-authenticate", value.parse().expect("a value"));
     response
 }
@@ -110,10 +109,10 @@ fn basic(account: &Account) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", account.username, account.password)))
 }
 
-/// What a request must be allowed.
-fn needed(asked: &Asked) -> Vec<String> {
-    let (path, route) = asked.route();
-    let actions = match (&asked.seen.method, route) {
+/// Returns the scopes that a request requires.
+fn needed(request: &ReceivedRequest) -> Vec<String> {
+    let (path, route) = request.route();
+    let actions = match (&request.head.method, route) {
         (_, Route::Root | Route::Unknown) => return Vec::new(),
         (&Method::DELETE, Route::Manifest(_)) => "delete",
         (_, Route::Uploads | Route::Upload(_)) => "pull,push",
@@ -123,7 +122,7 @@ fn needed(asked: &Asked) -> Vec<String> {
     vec![format!("repository:{path}:{actions}")]
 }
 
-/// Whether every action of `scope` is among those granted.
+/// Returns whether `granted` contains every action of `scope`.
 fn covers(granted: &[String], scope: &str) -> bool {
     let Some((resource, actions)) = scope.rsplit_once(':') else {
         return true;
@@ -135,47 +134,47 @@ fn covers(granted: &[String], scope: &str) -> bool {
     })
 }
 
-fn token(asked: &Asked, accounts: &mut Accounts) -> Response<Body> {
+fn token(request: &ReceivedRequest, accounts: &mut Accounts) -> Response<Body> {
     let Access::Bearer(account) = accounts.access.clone() else {
-        return error(StatusCode::NOT_FOUND, "UNKNOWN", "there are no tokens here");
+        return error(StatusCode::NOT_FOUND, "UNKNOWN", "the registry has no token server");
     };
-    let is_post = asked.seen.method == Method::POST;
-    let form = String::from_utf8_lossy(&asked.body).into_owned();
-    let parameters = parameters(if is_post { &form } else { &asked.seen.query });
+    let is_post = request.head.method == Method::POST;
+    let form = String::from_utf8_lossy(&request.body).into_owned();
+    let parameters = parameters(if is_post { &form } else { &request.head.query });
     let all = |name: &str| -> Vec<String> {
         let named = parameters.iter().filter(|(key, _)| key == name);
         named.flat_map(|(_, value)| value.split(' ')).map(str::to_owned).collect()
     };
     let scopes: Vec<_> = all("scope").into_iter().filter(|scope| !scope.is_empty()).collect();
-    let known = match (is_post, &asked.seen.authorization) {
+    let is_valid = match (is_post, &request.head.authorization) {
         (true, _) => {
             all("grant_type") == ["refresh_token"]
                 && account.identity_token.is_some_and(|token| all("refresh_token") == [token])
         }
-        (false, Some(given)) => *given == basic(&account),
+        (false, Some(authorization)) => *authorization == basic(&account),
         (false, None) => {
-            account.anonymous_pull && scopes.iter().all(|scope| scope.ends_with(":pull"))
+            account.allows_anonymous_pull && scopes.iter().all(|scope| scope.ends_with(":pull"))
         }
     };
-    if !known || all("service") != ["fake"] {
-        // What a careless server says.
-        let said =
-            format!("wrong: {} {form}", asked.seen.authorization.clone().unwrap_or_default());
-        return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &said);
+    if !is_valid || all("service") != ["fake"] {
+        // Repeats the credentials, as some servers do.
+        let message =
+            format!("wrong: {} {form}", request.head.authorization.clone().unwrap_or_default());
+        return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &message);
     }
-    if account.one_scope && scopes.len() > 1 {
-        return error(StatusCode::FORBIDDEN, "DENIED", "one repository at a time");
+    if account.rejects_multiple_scopes && scopes.len() > 1 {
+        return error(StatusCode::FORBIDDEN, "DENIED", "only one scope is allowed");
     }
-    let may = |scope: &String| account.grants.is_empty() || covers(&account.grants, scope);
-    let granted = scopes.into_iter().filter(may).collect();
-    accounts.given += 1;
-    let token = format!("canary-token-{}", accounts.given);
+    let is_allowed = |scope: &String| account.grants.is_empty() || covers(&account.grants, scope);
+    let granted = scopes.into_iter().filter(is_allowed).collect();
+    accounts.issued_tokens += 1;
+    let token = format!("canary-token-{}", accounts.issued_tokens);
     accounts.tokens.insert(token.clone(), granted);
-    let answer = serde_json::json!({ "token": token, "expires_in": account.life });
-    Response::new(full(answer.to_string()))
+    let body = serde_json::json!({ "token": token, "expires_in": account.token_lifetime });
+    Response::new(full(body.to_string()))
 }
 
-/// The pairs of a query or a form.
+/// Returns the pairs of a query or a form.
 pub(super) fn parameters(text: &str) -> Vec<(String, String)> {
     let url = reqwest::Url::parse(&format!("http://fake/?{text}")).expect("a query");
     url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect()

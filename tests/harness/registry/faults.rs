@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Fault injection: [`Rule`]s select requests, and a [`Fault`] says how these fail.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,49 +12,49 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Body, Seen, Shared, access, api, full, lock, vendor};
+use super::{Body, RecordedRequest, Shared, access, api, full, lock, vendor};
 
-/// What goes wrong with a request.
+/// How a request fails.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Another answer, and nothing is done.
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: Bytes },
-    /// Everything is done, and these headers of the answer are set, or left out when empty.
+    /// Returns this response without processing the request.
+    Response { status: u16, headers: Vec<(&'static str, String)>, body: Bytes },
+    /// Processes the request, and overrides headers of the response. An empty value removes the header.
     Headers(Vec<(&'static str, String)>),
-    /// So many bytes of the request arrive and count; then the connection breaks.
+    /// Processes the first bytes of the request, then closes the connection.
     CutRequest(usize),
-    /// Everything is done, and so many bytes of the answer's body arrive.
-    CutAnswer(usize),
-    /// Nothing is done, and the connection breaks.
+    /// Processes the request, and closes the connection after so many bytes of the response's body.
+    CutResponse(usize),
+    /// Closes the connection without processing the request.
     Drop,
-    /// Everything is done, and the connection breaks before the answer.
+    /// Processes the request, then closes the connection without a response.
     CommitThenDrop,
-    /// The request waits until its handle releases it, and is then answered as usual.
+    /// Suspends the request until its handle releases it, then processes it.
     Hang,
-    /// An answer whose body has a gigabyte.
+    /// Returns a response with this status and a body of one gigabyte.
     Gigabyte(u16),
 }
 
 impl Fault {
-    /// An answer in the words of the specification.
+    /// Returns an error in the format of the specification.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         let errors = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
         let headers = vec![("content-type", "application/json".to_owned())];
-        Self::Answer { status, headers, body: errors.to_string().into() }
+        Self::Response { status, headers, body: errors.to_string().into() }
     }
 
-    /// An answer without a body.
+    /// Returns a response without a body.
     pub fn status(status: u16) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: Bytes::new() }
+        Self::Response { status, headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// An answer without a body, and with one header.
+    /// Returns a response with one header and without a body.
     pub fn header(status: u16, name: &'static str, value: impl Into<String>) -> Self {
-        Self::Answer { status, headers: vec![(name, value.into())], body: Bytes::new() }
+        Self::Response { status, headers: vec![(name, value.into())], body: Bytes::new() }
     }
 }
 
-/// Which requests something goes wrong with.
+/// The requests that fail, and how.
 #[derive(Debug, Clone)]
 pub struct Rule {
     method: Option<Method>,
@@ -65,8 +65,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Every request of a method (`*` for all) whose path matches a glob, in which `*` is any
-    /// text, slashes included.
+    /// Matches every request of a method (`*` for all) whose path matches a glob. A `*` of the glob also matches slashes.
     pub fn every(method: &str, path: &str, fault: Fault) -> Self {
         Self {
             method: (method != "*").then(|| method.parse().expect("a method")),
@@ -77,28 +76,28 @@ impl Rule {
         }
     }
 
-    /// The first of those.
+    /// Matches only the first of these requests.
     pub fn first(method: &str, path: &str, fault: Fault) -> Self {
         Self::every(method, path, fault).times(1)
     }
 
-    /// The `number`th of those, counted from 1.
+    /// Matches only the `number`th of these requests, counted from 1.
     pub fn nth(number: usize, method: &str, path: &str, fault: Fault) -> Self {
         Self::every(method, path, fault).skip(number - 1).times(1)
     }
 
-    /// Not the first `skip` of those.
+    /// Excludes the first `skip` requests.
     pub fn skip(self, skip: usize) -> Self {
         Self { skip, ..self }
     }
 
-    /// Only so many of those.
+    /// Limits the number of requests that fail.
     pub fn times(self, times: usize) -> Self {
         Self { times, ..self }
     }
 }
 
-/// Tells when a rule was used, and lets go of what hangs by it.
+/// Observes the uses of a rule, and releases the requests that it suspends.
 #[derive(Debug, Clone)]
 pub struct FaultHandle(Arc<Signals>);
 
@@ -112,39 +111,39 @@ struct Signals {
 
 impl FaultHandle {
     fn new() -> Self {
-        // There are no permits: closing it lets go.
+        // The semaphore has no permits. Closing it releases all waiters.
         let released = Semaphore::new(0);
         let (used, megabytes, reached) = (Mutex::new(0), AtomicUsize::new(0), Notify::new());
         Self(Arc::new(Signals { used, megabytes, reached, released }))
     }
 
-    /// Waits until the rule was used.
-    pub async fn reached(&self) {
+    /// Waits until a request matches the rule.
+    pub async fn wait_until_used(&self) {
         loop {
             let next = self.0.reached.notified();
-            if self.used() > 0 {
+            if self.use_count() > 0 {
                 return;
             }
             next.await;
         }
     }
 
-    /// How often the rule was used.
-    pub fn used(&self) -> usize {
+    /// Returns the number of requests that failed by the rule.
+    pub fn use_count(&self) -> usize {
         *lock(&self.0.used)
     }
 
-    /// How many megabytes of [`Fault::Gigabyte`] were taken, be it by the connection's buffers.
-    pub fn megabytes(&self) -> usize {
+    /// Returns how many megabytes of [`Fault::Gigabyte`] were sent, including those in the connection's buffers.
+    pub fn sent_megabytes(&self) -> usize {
         self.0.megabytes.load(Ordering::SeqCst)
     }
 
-    /// Lets go of every request that hangs by the rule, now and later.
+    /// Releases every request that the rule suspends, now and later.
     pub fn release(&self) {
         self.0.released.close();
     }
 
-    fn use_it(&self) {
+    fn record_use(&self) {
         *lock(&self.0.used) += 1;
         self.0.reached.notify_waiters();
     }
@@ -154,6 +153,7 @@ impl FaultHandle {
     }
 }
 
+/// The active rules, with the number of requests that matched each.
 #[derive(Default)]
 pub(super) struct Table(Mutex<Vec<(Rule, FaultHandle, usize)>>);
 
@@ -170,119 +170,110 @@ impl Table {
         }
     }
 
-    /// What goes wrong with this request. Every rule that it matches counts it.
-    pub(super) fn of(&self, method: &Method, path: &str) -> Option<(Fault, FaultHandle)> {
-        let mut found = None;
-        for (rule, handle, matched) in lock(&self.0).iter_mut() {
-            let is_meant = rule.method.as_ref().is_none_or(|meant| meant == method);
-            if !is_meant || !rule.path.matches(path) {
+    /// Returns the fault of a request: that of the first rule that applies. Every matching rule counts the request.
+    pub(super) fn matching(&self, method: &Method, path: &str) -> Option<(Fault, FaultHandle)> {
+        let mut fault = None;
+        for (rule, handle, matches) in lock(&self.0).iter_mut() {
+            let matches_method = rule.method.as_ref().is_none_or(|expected| expected == method);
+            if !matches_method || !rule.path.matches(path) {
                 continue;
             }
-            *matched += 1;
-            let number = *matched - 1;
-            if found.is_none() && number >= rule.skip && number - rule.skip < rule.times {
-                handle.use_it();
-                found = Some((rule.fault.clone(), handle.clone()));
+            *matches += 1;
+            let index = *matches - 1;
+            if fault.is_none() && index >= rule.skip && index - rule.skip < rule.times {
+                handle.record_use();
+                fault = Some((rule.fault.clone(), handle.clone()));
             }
         }
-        found
+        fault
     }
 }
 
-/// Answers a request as its fault says.
-pub(super) async fn answer(
+/// Responds to a request with its fault. An error closes the connection.
+pub(super) async fn respond_with(
     fault: Option<(Fault, FaultHandle)>,
     request: Request<Incoming>,
-    seen: Seen,
+    recorded: RecordedRequest,
     shared: &Shared,
 ) -> io::Result<Response<Body>> {
-    let broken = || Err(io::ErrorKind::ConnectionReset.into());
+    let closed = || Err(io::ErrorKind::ConnectionReset.into());
     let Some((fault, handle)) = fault else {
-        return usual(request, seen, shared, Arriving::All).await;
+        return respond(request, recorded, shared, None).await;
     };
     match fault {
-        Fault::Answer { status, headers, body } => {
-            // What is unread would break the connection before the answer is read.
-            let _unread = request.into_body().collect().await;
+        Fault::Response { status, headers, body } => {
+            // An unread body would close the connection before the client reads the response.
+            let _body = request.into_body().collect().await;
             let mut response = Response::new(full(body));
             *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-            set(response.headers_mut(), &headers);
+            set_headers(response.headers_mut(), &headers);
             Ok(response)
         }
         Fault::Headers(headers) => {
-            let mut response = usual(request, seen, shared, Arriving::All).await?;
-            set(response.headers_mut(), &headers);
+            let mut response = respond(request, recorded, shared, None).await?;
+            set_headers(response.headers_mut(), &headers);
             Ok(response)
         }
         Fault::CutRequest(after) => {
-            usual(request, seen, shared, Arriving::Cut(after)).await?;
-            broken()
+            respond(request, recorded, shared, Some(after)).await?;
+            closed()
         }
-        Fault::CutAnswer(after) => {
-            let response = usual(request, seen, shared, Arriving::All).await?;
-            let (mut head, body) = response.into_parts();
-            let body = body.collect().await?.to_bytes();
-            head.headers.insert("content-length", body.len().into());
-            let piece = Ok(Frame::data(body.slice(..after.min(body.len()))));
-            let end = Err(io::ErrorKind::ConnectionReset.into());
-            let pieces = futures_util::stream::iter([piece, end]);
-            // The first piece must be on its way before the connection breaks.
-            let pieces = pieces.then(|piece| async {
-                tokio::task::yield_now().await;
-                piece
-            });
-            Ok(Response::from_parts(
-                head,
-                http_body_util::BodyExt::boxed(StreamBody::new(Box::pin(pieces))),
-            ))
+        Fault::CutResponse(after) => {
+            truncate(respond(request, recorded, shared, None).await?, after).await
         }
-        Fault::Drop => broken(),
+        Fault::Drop => closed(),
         Fault::CommitThenDrop => {
-            usual(request, seen, shared, Arriving::All).await?;
-            broken()
+            respond(request, recorded, shared, None).await?;
+            closed()
         }
         Fault::Hang => {
             handle.released().await;
-            usual(request, seen, shared, Arriving::All).await
+            respond(request, recorded, shared, None).await
         }
-        Fault::Gigabyte(status) => {
-            let piece = Bytes::from(vec![b'x'; 1 << 20]);
-            let pieces = futures_util::stream::iter(0..1024);
-            let pieces = pieces.map(move |_| {
-                handle.0.megabytes.fetch_add(1, Ordering::SeqCst);
-                Ok(Frame::data(piece.clone()))
-            });
-            let mut response =
-                Response::new(http_body_util::BodyExt::boxed(StreamBody::new(pieces)));
-            *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-            Ok(response)
-        }
+        Fault::Gigabyte(status) => Ok(gigabyte(status, handle)),
     }
 }
 
-/// How much of a request's body counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Arriving {
-    All,
-    /// The first bytes, and the rest is never read.
-    Cut(usize),
+/// Closes the connection after the first `length` bytes of the response's body.
+async fn truncate(response: Response<Body>, length: usize) -> io::Result<Response<Body>> {
+    let (mut head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    head.headers.insert("content-length", body.len().into());
+    let piece = Ok(Frame::data(body.slice(..length.min(body.len()))));
+    let end = Err(io::ErrorKind::ConnectionReset.into());
+    // Sends the first piece before the connection closes.
+    let pieces = futures_util::stream::iter([piece, end]).then(|piece| async {
+        tokio::task::yield_now().await;
+        piece
+    });
+    let body = http_body_util::BodyExt::boxed(StreamBody::new(Box::pin(pieces)));
+    Ok(Response::from_parts(head, body))
 }
 
-/// Answers a request as a registry does.
-async fn usual(
+/// Returns a response with a body of one gigabyte, and counts the megabytes that are sent.
+fn gigabyte(status: u16, handle: FaultHandle) -> Response<Body> {
+    let piece = Bytes::from(vec![b'x'; 1 << 20]);
+    let pieces = futures_util::stream::iter(0..1024).map(move |_| {
+        handle.0.megabytes.fetch_add(1, Ordering::SeqCst);
+        Ok(Frame::data(piece.clone()))
+    });
+    let mut response = Response::new(http_body_util::BodyExt::boxed(StreamBody::new(pieces)));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response
+}
+
+/// Responds to a request like a registry. Reads only the first `limit` bytes of its body.
+async fn respond(
     request: Request<Incoming>,
-    seen: Seen,
+    recorded: RecordedRequest,
     shared: &Shared,
-    arriving: Arriving,
+    limit: Option<usize>,
 ) -> io::Result<Response<Body>> {
     let mut body = Vec::new();
     let (head, mut incoming) = request.into_parts();
-    let is_cut = matches!(arriving, Arriving::Cut(_));
-    let limit = match arriving {
-        Arriving::All => usize::MAX,
-        Arriving::Cut(limit) => limit,
-    };
-    while (!is_cut || body.len() < limit)
+    let is_truncated = limit.is_some();
+    let limit = limit.unwrap_or(usize::MAX);
+    while (!is_truncated || body.len() < limit)
         && let Some(frame) = incoming.frame().await
     {
         let Ok(data) = frame.map_err(io::Error::other)?.into_data() else {
@@ -290,17 +281,17 @@ async fn usual(
         };
         body.extend_from_slice(&data[..data.len().min(limit - body.len())]);
     }
-    let request = api::Asked { seen, headers: head.headers, body: body.into(), is_cut };
-    if let Some(refusal) = access::answer(&request, shared) {
-        return Ok(refusal);
-    }
-    if let Some(refusal) = vendor::refuse(&request, shared) {
-        return Ok(refusal);
-    }
-    Ok(api::answer(&request, shared))
+    let request = api::ReceivedRequest {
+        head: recorded,
+        headers: head.headers,
+        body: body.into(),
+        is_truncated,
+    };
+    let error = access::check(&request, shared).or_else(|| vendor::reject(&request, shared));
+    Ok(error.unwrap_or_else(|| api::respond(&request, shared)))
 }
 
-fn set(headers: &mut HeaderMap, changes: &[(&'static str, String)]) {
+fn set_headers(headers: &mut HeaderMap, changes: &[(&'static str, String)]) {
     for (name, value) in changes {
         if value.is_empty() {
             headers.remove(*name)

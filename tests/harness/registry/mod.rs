@@ -1,5 +1,4 @@
-//! A registry in this process: it really stores blobs, manifests and tags, asks who one is, and
-//! fails where a test tells it to.
+//! An in-process registry that stores blobs, manifests and tags, with authentication and fault injection.
 
 mod access;
 mod api;
@@ -30,26 +29,20 @@ pub use faults::{Fault, FaultHandle, Rule};
 use store::Store;
 pub use vendor::Vendor;
 
-/// The body of an answer.
 type Body = BoxBody<Bytes, io::Error>;
 
-/// A request that arrived.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub method: Method,
     pub path: String,
     pub query: String,
-    /// The value of `Authorization`, as it came.
     pub authorization: Option<String>,
-    /// The value of `Proxy-Authorization`, as it came.
     pub proxy_authorization: Option<String>,
-    /// The value of `Content-Range`.
     pub content_range: Option<String>,
-    /// The value of `User-Agent`.
     pub user_agent: Option<String>,
 }
 
-/// What the connections share.
+/// The state that all connections share.
 struct Shared {
     /// `http://127.0.0.1:1234`
     origin: String,
@@ -57,11 +50,11 @@ struct Shared {
     vendor: Mutex<Vendor>,
     store: Mutex<Store>,
     faults: faults::Table,
-    seen: Mutex<Vec<Seen>>,
+    requests: Mutex<Vec<RecordedRequest>>,
     uploaded: Mutex<u64>,
 }
 
-/// A registry on a free port of this machine. It ends with this value.
+/// A registry on a free local port. Dropping it stops the server.
 pub struct FakeRegistry {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -69,17 +62,17 @@ pub struct FakeRegistry {
 }
 
 impl FakeRegistry {
-    /// One that lets everybody do everything.
+    /// Starts a registry without authentication.
     pub async fn start() -> Self {
         Self::start_with(Access::Open).await
     }
 
-    /// One that asks who one is.
+    /// Starts a registry that requires credentials.
     pub async fn start_with(access: Access) -> Self {
         Self::serve(access, None).await
     }
 
-    /// One that speaks TLS with this certificate.
+    /// Starts a registry that uses TLS.
     pub async fn start_tls(config: rustls::ServerConfig) -> Self {
         Self::serve(Access::Open, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
@@ -94,7 +87,7 @@ impl FakeRegistry {
             vendor: Mutex::default(),
             store: Mutex::default(),
             faults: faults::Table::default(),
-            seen: Mutex::default(),
+            requests: Mutex::default(),
             uploaded: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
@@ -111,88 +104,85 @@ impl FakeRegistry {
         &self.shared.origin
     }
 
-    /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// A repository of this registry.
+    /// Returns the reference of a repository in this registry.
     pub fn repository(&self, path: &str) -> Repository {
         Repository::new(&self.host(), path).expect("a repository")
     }
 
-    /// Makes requests fail from now on; the first rule that matches and is not used up counts.
+    /// Adds a rule for requests that fail. The first rule that applies to a request determines its fault.
     pub fn fail(&self, rule: Rule) -> FaultHandle {
         self.shared.faults.add(rule)
     }
 
-    /// Forgets all rules.
-    pub fn mend(&self) {
+    /// Removes all rules, and releases suspended requests.
+    pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// Every request since the last [`Self::forget`], in order.
-    pub fn seen(&self) -> Vec<Seen> {
-        lock(&self.shared.seen).clone()
+    /// Returns every request since the last [`Self::clear_requests`], in order.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        lock(&self.shared.requests).clone()
     }
 
-    /// How many requests there were of a method (`*` for all) whose path matches a glob.
+    /// Returns the number of recorded requests of a method (`*` for all) whose path matches a glob.
     pub fn count(&self, method: &str, path: &str) -> usize {
         let path = Pattern::new(path).expect("a glob");
-        let is_meant =
-            |seen: &&Seen| (method == "*" || seen.method == method) && path.matches(&seen.path);
-        lock(&self.shared.seen).iter().filter(is_meant).count()
+        let matches = |request: &&RecordedRequest| {
+            (method == "*" || request.method == method) && path.matches(&request.path)
+        };
+        lock(&self.shared.requests).iter().filter(matches).count()
     }
 
-    /// How many bytes of blobs arrived since the last [`Self::forget`].
+    /// Returns the number of uploaded bytes of blobs since the last [`Self::clear_requests`].
     pub fn uploaded_bytes(&self) -> u64 {
         *lock(&self.shared.uploaded)
     }
 
-    /// Counts from nothing again.
-    pub fn forget(&self) {
-        lock(&self.shared.seen).clear();
+    /// Clears the recorded requests and the number of uploaded bytes.
+    pub fn clear_requests(&self) {
+        lock(&self.shared.requests).clear();
         *lock(&self.shared.uploaded) = 0;
     }
 
-    /// Takes every token back.
+    /// Invalidates all issued tokens.
     pub fn revoke_tokens(&self) {
         lock(&self.shared.access).revoke();
     }
 
-    /// Changes who may do what, from now on.
+    /// Replaces the access rules, and invalidates all issued tokens.
     pub fn set_access(&self, access: Access) {
         *lock(&self.shared.access) = access::Accounts::new(access);
     }
 
-    /// Makes it deviate from the specification as the registry of `vendor` does.
-    pub fn behave_as(&self, vendor: Vendor) {
+    /// Makes the registry deviate from the specification like that of `vendor`.
+    pub fn set_vendor(&self, vendor: Vendor) {
         *lock(&self.shared.vendor) = vendor;
     }
 
-    /// Whether tags may name something else later on.
+    /// Sets whether the registry rejects moves of existing tags.
     pub fn set_immutable_tags(&self, immutable: bool) {
         lock(&self.shared.store).immutable_tags = immutable;
     }
 
-    /// Creates a repository without any request, as one does by hand at ECR.
     pub fn create_repository(&self, path: &str) {
         lock(&self.shared.store).repository(path);
     }
 
-    /// Puts a blob there without any request.
     pub fn add_blob(&self, path: &str, bytes: impl Into<Bytes>) -> Digest {
         lock(&self.shared.store).add_blob(path, bytes.into())
     }
 
-    /// Puts a manifest there without any request.
     pub fn add_manifest(&self, path: &str, tag: &str, media_type: &str, bytes: impl Into<Bytes>) {
         let mut store = lock(&self.shared.store);
         let digest = store.add_manifest(path, media_type, bytes.into());
         store.tag(path, tag, digest);
     }
 
-    /// Puts an image without layers there, with this configuration.
+    /// Adds an image without layers, with this configuration.
     pub fn add_image(&self, path: &str, tag: &str, config: &serde_json::Value) -> Digest {
         let config = self.add_blob(path, config.to_string());
         let media_type = "application/vnd.oci.image.manifest.v1+json";
@@ -211,60 +201,59 @@ impl FakeRegistry {
         Digest::of(manifest.as_bytes())
     }
 
-    /// Removes a blob without any request.
     pub fn remove_blob(&self, path: &str, digest: &Digest) {
         lock(&self.shared.store).repository(path).blobs.remove(digest);
     }
 
-    /// Begins an upload without any request, and tells its URL.
+    /// Starts an upload session and returns its URL.
     pub fn begin_upload(&self, path: &str) -> String {
-        let id = lock(&self.shared.store).begin(path);
+        let id = lock(&self.shared.store).start_upload(path);
         format!("{}{}", self.origin(), api::session_path(path, &id))
     }
 
-    /// What a blob holds.
+    /// Returns the content of a blob.
     pub fn blob(&self, path: &str, digest: &Digest) -> Option<Bytes> {
-        lock(&self.shared.store).of(path).blobs.get(digest).cloned()
+        lock(&self.shared.store).content(path).blobs.get(digest).cloned()
     }
 
-    /// The blobs of a repository with their sizes.
+    /// Returns the blobs of a repository with their sizes, in bytes.
     pub fn blobs(&self, path: &str) -> Vec<(Digest, u64)> {
         let mut store = lock(&self.shared.store);
         let blobs = store.repository(path).blobs.iter();
         blobs.map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect()
     }
 
-    /// What each tag of a repository names.
+    /// Returns the tags of a repository with their digests.
     pub fn tags(&self, path: &str) -> Vec<(String, Digest)> {
         let store = lock(&self.shared.store);
-        let tags = store.of(path).tags.iter();
+        let tags = store.content(path).tags.iter();
         tags.map(|(tag, digest)| (tag.clone(), digest.clone())).collect()
     }
 
-    /// What a tag names.
+    /// Returns the digest of a tag.
     pub fn tag(&self, path: &str, tag: &str) -> Option<Digest> {
         self.tags(path).into_iter().find_map(|(name, digest)| (name == tag).then_some(digest))
     }
 
-    /// Takes a tag away without any request; what it named stays.
+    /// Removes a tag, but not its manifest.
     pub fn remove_tag(&self, path: &str, tag: &str) {
         lock(&self.shared.store).repository(path).tags.remove(tag);
     }
 
-    /// The manifest that a tag or a digest names.
+    /// Returns the manifest with a tag or digest.
     pub fn manifest(&self, path: &str, reference: &str) -> Option<Bytes> {
         let store = lock(&self.shared.store);
-        let repository = store.of(path);
+        let repository = store.content(path);
         let digest = repository.resolve(reference)?;
         repository.manifests.get(&digest).map(|(_, bytes)| bytes.clone())
     }
 
-    /// The manifests of a repository.
+    /// Returns the digests of all manifests of a repository.
     pub fn manifests(&self, path: &str) -> Vec<Digest> {
-        lock(&self.shared.store).of(path).manifests.keys().cloned().collect()
+        lock(&self.shared.store).content(path).manifests.keys().cloned().collect()
     }
 
-    /// Uploads that were begun and neither finished nor cancelled.
+    /// Returns the number of upload sessions that are neither completed nor cancelled.
     pub fn open_uploads(&self) -> usize {
         lock(&self.shared.store).uploads.len()
     }
@@ -281,7 +270,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    // The connections end with the registry, as they do when a process is killed.
+    // Aborting this task also closes all connections, like killing the process.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -302,20 +291,20 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, shared: Arc<Shared>) {
-    let serve = service_fn(move |request| answer(request, Arc::clone(&shared)));
-    // A connection that a fault drops ends with an error.
+    let serve = service_fn(move |request| respond(request, Arc::clone(&shared)));
+    // A fault that closes the connection causes an error here.
     let _dropped = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), serve)
         .await;
 }
 
-/// Answers one request; an error drops its connection.
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<Body>> {
+/// Responds to one request. An error closes the connection.
+async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<Body>> {
     let header = |name: &str| {
         let value = request.headers().get(name);
         value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let seen = Seen {
+    let recorded = RecordedRequest {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
@@ -324,12 +313,11 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<R
         content_range: header("content-range"),
         user_agent: header("user-agent"),
     };
-    lock(&shared.seen).push(seen.clone());
-    let fault = shared.faults.of(&seen.method, &seen.path);
-    faults::answer(fault, request, seen, &shared).await
+    lock(&shared.requests).push(recorded.clone());
+    let fault = shared.faults.matching(&recorded.method, &recorded.path);
+    faults::respond_with(fault, request, recorded, &shared).await
 }
 
-/// A body of these bytes.
 fn full(bytes: impl Into<Bytes>) -> Body {
     use http_body_util::BodyExt as _;
     http_body_util::Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed()

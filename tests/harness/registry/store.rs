@@ -1,4 +1,4 @@
-//! What a registry has.
+//! The content of the registry: repositories and open uploads.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,17 +7,18 @@ use bytes::Bytes;
 
 #[derive(Default)]
 pub(super) struct Store {
-    repositories: BTreeMap<String, Stored>,
+    repositories: BTreeMap<String, Content>,
     pub(super) uploads: HashMap<String, Upload>,
     pub(super) immutable_tags: bool,
-    begun: usize,
-    nothing: Stored,
+    started_uploads: usize,
+    empty: Content,
 }
 
+/// The content of a repository.
 #[derive(Default)]
-pub(super) struct Stored {
+pub(super) struct Content {
     pub(super) blobs: BTreeMap<Digest, Bytes>,
-    /// Each with its media type.
+    /// Media types and contents.
     pub(super) manifests: BTreeMap<Digest, (String, Bytes)>,
     pub(super) tags: BTreeMap<String, Digest>,
 }
@@ -28,17 +29,17 @@ pub(super) struct Upload {
 }
 
 impl Store {
-    /// What a repository has, which is nothing where there is none.
-    pub(super) fn of(&self, path: &str) -> &Stored {
-        self.repositories.get(path).unwrap_or(&self.nothing)
+    /// Returns the content of a repository, which is empty if the repository does not exist.
+    pub(super) fn content(&self, path: &str) -> &Content {
+        self.repositories.get(path).unwrap_or(&self.empty)
     }
 
-    /// A repository to put something into; it begins to exist with that.
-    pub(super) fn repository(&mut self, path: &str) -> &mut Stored {
+    /// Returns the content of a repository for changes. Creates the repository if it does not exist.
+    pub(super) fn repository(&mut self, path: &str) -> &mut Content {
         self.repositories.entry(path.to_owned()).or_default()
     }
 
-    pub(super) fn knows(&self, path: &str) -> bool {
+    pub(super) fn has_repository(&self, path: &str) -> bool {
         self.repositories.contains_key(path)
     }
 
@@ -59,20 +60,20 @@ impl Store {
         self.repository(path).tags.insert(tag.to_owned(), digest);
     }
 
-    pub(super) fn begin(&mut self, path: &str) -> String {
-        self.begun += 1;
-        let id = format!("upload-{}", self.begun);
+    pub(super) fn start_upload(&mut self, path: &str) -> String {
+        self.started_uploads += 1;
+        let id = format!("upload-{}", self.started_uploads);
         self.uploads.insert(id.clone(), Upload { path: path.to_owned(), bytes: Vec::new() });
         id
     }
 }
 
-impl Stored {
-    /// The digest of what is named by tag or digest.
-    pub(super) fn resolve(&self, name: &str) -> Option<Digest> {
-        match name.parse() {
+impl Content {
+    /// Returns the digest of the manifest with a tag or digest.
+    pub(super) fn resolve(&self, reference: &str) -> Option<Digest> {
+        match reference.parse() {
             Ok(digest) => self.manifests.contains_key(&digest).then_some(digest),
-            Err(_) => self.tags.get(name).cloned(),
+            Err(_) => self.tags.get(reference).cloned(),
         }
     }
 }

@@ -1,50 +1,55 @@
-//! How registries deviate from the distribution specification.
+//! Deviations of vendors' registries from the distribution specification.
 
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use super::api::{Asked, Route, error};
+use super::api::{ReceivedRequest, Route, error};
 use super::{Body, Shared, lock};
 
-/// Whose registry one behaves like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Vendor {
-    /// As the specification says.
+    /// Follows the specification.
     #[default]
     Standard,
-    /// Refuses manifests with an unknown configuration media type or artifact type.
+    /// Rejects manifests with an unknown configuration media type or artifact type.
     GitLab,
-    /// Answers 401 to a pull-only token in a repository that does not exist.
+    /// Returns 401 for a pull-only token in a repository that does not exist.
     Quay,
-    /// Answers 403 to whoever reads in a repository that does not exist.
+    /// Returns 403 for reads in a repository that does not exist.
     Artifactory,
-    /// Creates no repository on the first push.
+    /// Does not create repositories on the first push.
     Ecr,
 }
 
-/// The scopes that a token must allow for a request that asks for those `needed`.
-pub(super) fn required(asked: &Asked, shared: &Shared, needed: &[String]) -> Vec<String> {
-    if *lock(&shared.vendor) == Vendor::Quay && reads_new_repository(asked, shared) {
+/// Returns the scopes that the token of a request must have. `needed` are those of the specification.
+pub(super) fn required(
+    request: &ReceivedRequest,
+    shared: &Shared,
+    needed: &[String],
+) -> Vec<String> {
+    if *lock(&shared.vendor) == Vendor::Quay && reads_new_repository(request, shared) {
         let push = |scope: &String| format!("{scope},push");
         return needed.iter().map(push).collect();
     }
     needed.to_vec()
 }
 
-/// What the vendor's registry refuses of a request that the account is allowed.
-pub(super) fn refuse(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
+/// Returns the vendor's error for an authorized request, if any.
+pub(super) fn reject(request: &ReceivedRequest, shared: &Shared) -> Option<Response<Body>> {
     let vendor = *lock(&shared.vendor);
-    let (path, route) = asked.route();
-    match (vendor, &asked.seen.method, route) {
+    let (path, route) = request.route();
+    match (vendor, &request.head.method, route) {
         (Vendor::GitLab, &Method::PUT, Route::Manifest(_)) => {
-            let problem = unknown_type(&asked.body)?;
+            let problem = unknown_type(&request.body)?;
             let message = format!("manifest invalid: {problem}");
             Some(error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", &message))
         }
-        (Vendor::Artifactory, ..) if reads_new_repository(asked, shared) => {
+        (Vendor::Artifactory, ..) if reads_new_repository(request, shared) => {
             Some(error(StatusCode::FORBIDDEN, "DENIED", "forbidden"))
         }
-        (Vendor::Ecr, &Method::POST, Route::Uploads) if !lock(&shared.store).knows(path) => {
+        (Vendor::Ecr, &Method::POST, Route::Uploads)
+            if !lock(&shared.store).has_repository(path) =>
+        {
             let message = format!("The repository with name '{path}' does not exist");
             Some(error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message))
         }
@@ -52,15 +57,15 @@ pub(super) fn refuse(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
     }
 }
 
-/// Whether a request reads manifests or tags of a repository that does not exist.
-fn reads_new_repository(asked: &Asked, shared: &Shared) -> bool {
-    let (path, route) = asked.route();
-    matches!(asked.seen.method, Method::GET | Method::HEAD)
+/// Returns whether a request reads manifests or tags of a repository that does not exist.
+fn reads_new_repository(request: &ReceivedRequest, shared: &Shared) -> bool {
+    let (path, route) = request.route();
+    matches!(request.head.method, Method::GET | Method::HEAD)
         && matches!(route, Route::Manifest(_) | Route::Tags)
-        && !lock(&shared.store).knows(path)
+        && !lock(&shared.store).has_repository(path)
 }
 
-/// The media type of a manifest that GitLab has no entry for.
+/// Returns an error for a media type that GitLab does not know.
 fn unknown_type(manifest: &[u8]) -> Option<String> {
     let manifest: Value = serde_json::from_slice(manifest).ok()?;
     if let Some(kind) = manifest["artifactType"].as_str() {

@@ -1,5 +1,4 @@
-//! What the actions of others do, as far as the steps after them can tell. One without a rule
-//! fails the test.
+//! Substitutes for external actions, with the effects that later steps depend on. Unsupported actions and inputs fail the test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,27 +7,26 @@ use std::process::Command;
 use glob::Pattern;
 use serde_json::{Map, Value, json};
 
-use crate::harness::workflows::runner::Job;
+use crate::harness::workflows::runner::Runner;
 
-/// Files that one job hands to another.
+/// The uploaded artifacts of a workflow run.
 #[derive(Default)]
 pub(crate) struct Artifacts {
     by_name: BTreeMap<String, Artifact>,
-    /// How many there were.
     uploads: usize,
 }
 
-/// Another artifact of the same name is another id.
 struct Artifact {
+    /// A new id for each upload, also with the same name.
     id: String,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Does what the action `uses` does with `inputs`, and returns its outputs; `None` if that ends the job.
-pub(crate) fn act(
+/// Performs the action `uses` and returns its outputs. Returns `None` if it fails.
+pub(crate) fn run_external_action(
     uses: &str,
     inputs: &BTreeMap<String, String>,
-    job: &Job<'_>,
+    runner: &Runner<'_>,
     artifacts: &mut Artifacts,
 ) -> Option<Map<String, Value>> {
     let (name, _) = uses.split_once('@').expect("a version");
@@ -42,38 +40,41 @@ pub(crate) fn act(
         "actions/download-artifact" => {
             &["name", "pattern", "artifact-ids", "path", "merge-multiple"]
         }
-        _ => panic!("there is no rule for `{uses}`"),
+        _ => panic!("unsupported action: `{uses}`"),
     };
     for input in inputs.keys() {
-        assert!(allowed.contains(&input.as_str()), "there is no rule for `{input}` of `{uses}`");
+        assert!(allowed.contains(&input.as_str()), "unsupported input of `{uses}`: `{input}`");
     }
     match name {
-        "actions/checkout" => check_out(inputs, job),
+        "actions/checkout" => check_out(inputs, runner),
         "docker/login-action" => {
             assert!(inputs.values().all(|value| !value.is_empty()), "{inputs:?}");
         }
         "actions/attest-build-provenance" => {
-            assert!(!matching(&job.workspace, &inputs["subject-path"]).is_empty(), "{inputs:?}");
+            assert!(
+                !matching_files(&runner.workspace, &inputs["subject-path"]).is_empty(),
+                "{inputs:?}"
+            );
         }
         "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
-        "actions/upload-artifact" => return upload(inputs, &job.workspace, artifacts),
+        "actions/upload-artifact" => return upload(inputs, &runner.workspace, artifacts),
         "actions/download-artifact" => {
-            return download(inputs, &job.workspace, artifacts).then(Map::new);
+            return download(inputs, &runner.workspace, artifacts).then(Map::new);
         }
         _ => {}
     }
     Some(Map::new())
 }
 
-/// Clones no more of the history than is asked for.
-fn check_out(inputs: &BTreeMap<String, String>, job: &Job<'_>) {
+/// Clones the repository with the requested depth of its history.
+fn check_out(inputs: &BTreeMap<String, String>, runner: &Runner<'_>) {
     let mut command = Command::new("git");
     command.args(["clone", "--quiet"]);
     match inputs.get("fetch-depth").map_or("1", String::as_str) {
         "0" => {}
         depth => _ = command.args(["--depth", depth]),
     }
-    command.arg(format!("file://{}", job.harness.origin().display())).arg(&job.workspace);
+    command.arg(format!("file://{}", runner.harness.origin().display())).arg(&runner.workspace);
     let output = command.output().expect("git runs");
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
@@ -83,7 +84,7 @@ fn upload(
     workspace: &Path,
     artifacts: &mut Artifacts,
 ) -> Option<Map<String, Value>> {
-    let files: Vec<(PathBuf, Vec<u8>)> = matching(workspace, &inputs["path"])
+    let files: Vec<(PathBuf, Vec<u8>)> = matching_files(workspace, &inputs["path"])
         .into_iter()
         .map(|file| {
             let bytes = fs_err::read(&file).expect("a file");
@@ -101,14 +102,14 @@ fn upload(
     Some(outputs)
 }
 
-/// The files of a workspace that match a pattern.
-fn matching(workspace: &Path, pattern: &str) -> Vec<PathBuf> {
+/// Returns the files of a workspace that match a glob.
+fn matching_files(workspace: &Path, pattern: &str) -> Vec<PathBuf> {
     let pattern = workspace.join(pattern);
-    let found = glob::glob(pattern.to_str().expect("text")).expect("a pattern");
-    found.map(|file| file.expect("a file")).collect()
+    let files = glob::glob(pattern.to_str().expect("text")).expect("a pattern");
+    files.map(|file| file.expect("a file")).collect()
 }
 
-/// One by its name or id must exist; by a pattern, there may be none.
+/// Writes artifacts to the workspace. Returns false if no artifact has the name or id. A pattern may match none.
 fn download(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &Artifacts) -> bool {
     let folder = workspace.join(inputs.get("path").map_or("", String::as_str));
     let input = |name: &str| inputs.get(name).map(String::as_str);
@@ -118,12 +119,12 @@ fn download(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &Art
             artifacts.by_name.values().filter(|artifact| artifact.id == id).collect()
         }
         (None, Some(pattern), None) => {
-            assert_eq!(inputs["merge-multiple"], "true", "or each has a folder of its own");
+            assert_eq!(inputs["merge-multiple"], "true", "separate folders are unsupported");
             let pattern = Pattern::new(pattern).expect("a pattern");
             let matching = artifacts.by_name.iter().filter(|(name, _)| pattern.matches(name));
             matching.map(|(_, artifact)| artifact).collect()
         }
-        other => panic!("there is no rule for {other:?}"),
+        other => panic!("unsupported inputs: {other:?}"),
     };
     if wanted.is_empty() {
         return inputs.contains_key("pattern");

@@ -1,68 +1,66 @@
-//! GitHub's expressions, as far as the workflows use them. What is not known here fails the test:
-//! a name that no context has, a function, an operator.
+//! Evaluates the subset of GitHub's expressions that the workflows use. Unknown names, functions and operators fail the test.
 //!
 //! Reference: <https://docs.github.com/actions/reference/evaluate-expressions-in-workflows-and-actions>
 
 use serde_json::{Map, Value};
 
-/// What names mean in one place of a workflow.
+/// The contexts at one place of a workflow.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contexts {
-    pub(crate) names: Map<String, Value>,
-    /// Whether all jobs that are needed, or all steps before, have succeeded.
+    pub(crate) values: Map<String, Value>,
+    /// Whether all needed jobs, or all previous steps, have succeeded.
     pub(crate) succeeded: bool,
 }
 
 impl Contexts {
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
-        self.names.insert(name.to_owned(), value);
+        self.values.insert(name.to_owned(), value);
         self
     }
 
-    /// `text` with its expressions evaluated.
+    /// Replaces the expressions of a text by their values.
     pub(crate) fn expand(&self, text: &str) -> String {
         let mut expanded = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${{") {
-            let (expression, behind) = after.split_once("}}").expect("an end of the expression");
+            let (expression, remainder) = after.split_once("}}").expect("closing braces");
             expanded.push_str(before);
-            expanded.push_str(&shown(&self.evaluate(expression)));
-            rest = behind;
+            expanded.push_str(&to_text(&self.evaluate_expression(expression)));
+            rest = remainder;
         }
         expanded + rest
     }
 
-    /// The value of `text`, which is one expression.
-    pub(crate) fn value(&self, text: &str) -> Value {
-        self.evaluate(bare(text))
+    /// Evaluates an expression, with or without braces.
+    pub(crate) fn evaluate(&self, text: &str) -> Value {
+        self.evaluate_expression(strip_braces(text))
     }
 
-    /// Whether an `if:` holds; without one, and where it asks for no status, all must have
-    /// succeeded.
-    pub(crate) fn holds(&self, condition: Option<&str>) -> bool {
+    /// Evaluates an `if:`. Without a status function, it requires that all have succeeded.
+    pub(crate) fn is_met(&self, condition: Option<&str>) -> bool {
         let Some(condition) = condition else { return self.succeeded };
-        let expression = bare(condition);
-        let asks = ["success()", "failure()", "cancelled()", "always()"];
-        let asks = asks.iter().any(|status| expression.contains(status));
-        (asks || self.succeeded) && is_true(&self.evaluate(expression))
+        let expression = strip_braces(condition);
+        let status_functions = ["success()", "failure()", "cancelled()", "always()"];
+        let checks_status = status_functions.iter().any(|status| expression.contains(status));
+        (checks_status || self.succeeded) && is_truthy(&self.evaluate_expression(expression))
     }
 
-    fn evaluate(&self, expression: &str) -> Value {
+    fn evaluate_expression(&self, expression: &str) -> Value {
         let tokens = tokens(expression);
         let mut parser = Parser { contexts: self, tokens: &tokens, expression };
         let value = parser.or();
-        assert!(parser.tokens.is_empty(), "`{expression}` goes on: {:?}", parser.tokens);
+        assert!(parser.tokens.is_empty(), "trailing tokens in `{expression}`: {:?}", parser.tokens);
         value
     }
 }
 
-/// An expression without its braces.
-fn bare(text: &str) -> &str {
+/// Returns an expression without its braces.
+fn strip_braces(text: &str) -> &str {
     let text = text.trim();
     text.strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).unwrap_or(text)
 }
 
-fn shown(value: &Value) -> String {
+fn to_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -70,7 +68,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn is_true(value: &Value) -> bool {
+fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(value) => *value,
@@ -79,20 +77,20 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
-/// Words, texts in quotes, and signs.
+/// Splits an expression into words, quoted texts and operators.
 fn tokens(expression: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = expression.trim();
     while let Some(first) = rest.chars().next() {
         let length = if first == '\'' {
-            rest[1..].find('\'').expect("an end of the text") + 2
+            rest[1..].find('\'').expect("a closing quote") + 2
         } else if first.is_ascii_alphanumeric() || first == '_' {
             let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             rest.find(|c| !is_word(c)).unwrap_or(rest.len())
-        } else if ["==", "!=", "&&", "||"].iter().any(|sign| rest.starts_with(sign)) {
+        } else if ["==", "!=", "&&", "||"].iter().any(|operator| rest.starts_with(operator)) {
             2
         } else {
-            assert!("!(),".contains(first), "`{expression}` has an unknown sign: {first}");
+            assert!("!(),".contains(first), "unknown operator in `{expression}`: {first}");
             1
         };
         tokens.push(rest[..length].to_owned());
@@ -108,8 +106,9 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn take(&mut self, sign: &str) -> bool {
-        let is_next = self.tokens.first().is_some_and(|token| token == sign);
+    /// Consumes the next token if it is `expected`.
+    fn take(&mut self, expected: &str) -> bool {
+        let is_next = self.tokens.first().is_some_and(|token| token == expected);
         if is_next {
             self.tokens = &self.tokens[1..];
         }
@@ -120,7 +119,7 @@ impl Parser<'_> {
         let mut value = self.and();
         while self.take("||") {
             let other = self.and();
-            value = if is_true(&value) { value } else { other };
+            value = if is_truthy(&value) { value } else { other };
         }
         value
     }
@@ -129,7 +128,7 @@ impl Parser<'_> {
         let mut value = self.comparison();
         while self.take("&&") {
             let other = self.comparison();
-            value = if is_true(&value) { other } else { value };
+            value = if is_truthy(&value) { other } else { value };
         }
         value
     }
@@ -145,22 +144,26 @@ impl Parser<'_> {
         }
     }
 
-    /// Texts are compared without case; nothing is equal to the empty text.
+    /// Compares a text with the next value. Ignores case. Null equals the empty text.
     fn is_equal(&mut self, value: &Value) -> bool {
         let other = self.not();
         let is_text = |value: &Value| value.is_string() || value.is_null();
-        assert!(is_text(value) && is_text(&other), "`{}` compares no texts", self.expression);
-        shown(value).eq_ignore_ascii_case(&shown(&other))
+        assert!(
+            is_text(value) && is_text(&other),
+            "`{}` compares other values than texts",
+            self.expression
+        );
+        to_text(value).eq_ignore_ascii_case(&to_text(&other))
     }
 
     fn not(&mut self) -> Value {
-        if self.take("!") { Value::Bool(!is_true(&self.not())) } else { self.primary() }
+        if self.take("!") { Value::Bool(!is_truthy(&self.not())) } else { self.primary() }
     }
 
     fn primary(&mut self) -> Value {
         if self.take("(") {
             let value = self.or();
-            assert!(self.take(")"), "`{}` has no end", self.expression);
+            assert!(self.take(")"), "missing parenthesis in `{}`", self.expression);
             return value;
         }
         let (token, rest) = self.tokens.split_first().expect("a value");
@@ -185,9 +188,9 @@ impl Parser<'_> {
             ("failure", []) => (!self.contexts.succeeded).into(),
             ("cancelled", []) => false.into(),
             ("always", []) => true.into(),
-            ("fromJSON", [text]) => serde_json::from_str(&shown(text)).expect("JSON"),
-            ("hashFiles", [pattern]) => format!("hash of {}", shown(pattern)).into(),
-            _ => panic!("`{}` calls what has no rule: {function}", self.expression),
+            ("fromJSON", [text]) => serde_json::from_str(&to_text(text)).expect("JSON"),
+            ("hashFiles", [pattern]) => format!("hash of {}", to_text(pattern)).into(),
+            _ => panic!("unsupported call in `{}`: {function}", self.expression),
         }
     }
 
@@ -195,17 +198,19 @@ impl Parser<'_> {
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or_default();
         let known = |value: Option<&Value>| {
-            value.unwrap_or_else(|| panic!("`{}`: `{name}` is unknown", self.expression)).clone()
+            value
+                .unwrap_or_else(|| panic!("unknown name in `{}`: `{name}`", self.expression))
+                .clone()
         };
-        let mut value = known(self.contexts.names.get(first));
-        let mut holder = "";
+        let mut value = known(self.contexts.values.get(first));
+        let mut parent = "";
         for part in parts {
-            // What a step did not set is empty, and so is all of a step that was left out.
+            // An output that a step has not set is empty, also if the step was skipped.
             value = match value.get(part) {
-                None if first == "steps" && holder == "outputs" => Value::Null,
-                found => known(found),
+                None if first == "steps" && parent == "outputs" => Value::Null,
+                member => known(member),
             };
-            holder = part;
+            parent = part;
         }
         value
     }

@@ -1,4 +1,4 @@
-//! A repository to release, a registry to release into, and what stands on the path of a runner.
+//! The environment of a workflow run: a copy of this repository, a registry, a GitHub, and shims for commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,12 +13,12 @@ use basegen::registry::Manifest;
 use basegen::render::Renderer;
 use serde_json::{Value, json};
 
-use crate::harness::github::{FakeGitHub, Identity, Kind};
+use crate::harness::github::{FakeGitHub, Identity, TokenKind};
 use crate::harness::registry::FakeRegistry;
 use crate::harness::variants::{Variant, variants};
 use crate::harness::workflows::path;
 
-/// What is copied from this repository: what the matrix is made of, and what the workflows run.
+/// The files that the matrix and the workflows need.
 const COPIED: [&str; 10] = [
     "matrix.toml",
     "README.md",
@@ -32,24 +32,24 @@ const COPIED: [&str; 10] = [
     ".github",
 ];
 
-/// What a release brings in step, of which GitHub has what the repository has.
-const IN_STEP: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
+/// The files that a release pull request changes. GitHub has the same content as the repository.
+const RELEASE_FILES: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
 
-/// The token that GitHub gives a run.
+/// The `github.token` of a run.
 pub(crate) const TOKEN: &str = "token-of-the-run";
 
-/// Everything that a run takes place in.
+/// The environment of workflow runs.
 pub(crate) struct Harness {
     folder: tempfile::TempDir,
     pub(crate) registry: FakeRegistry,
     pub(crate) github: FakeGitHub,
-    /// How many runners there were.
+    /// The number of runners so far.
     runners: AtomicUsize,
 }
 
 impl Harness {
-    /// A git repository with the matrix of this one, whose images go to a registry of the harness and
-    /// whose upstream images are pinned, so that nothing else is asked.
+    /// Creates a git repository with this repository's matrix. Its images are in a registry of the harness, and its upstream images are
+    /// pinned, so that no other registry is needed.
     pub(crate) async fn new() -> Self {
         let harness = Self {
             folder: tempfile::tempdir().expect("a folder"),
@@ -57,44 +57,44 @@ impl Harness {
             github: FakeGitHub::start(&[]).await,
             runners: AtomicUsize::new(0),
         };
-        harness.github.add_token(TOKEN, Identity::new("github-actions[bot]", Kind::Actions));
+        harness.github.add_token(TOKEN, Identity::new("github-actions[bot]", TokenKind::Actions));
         let origin = harness.origin();
         fs_err::create_dir_all(&origin).expect("a folder");
         for name in COPIED {
-            let copied = Command::new("cp").arg("-R").arg(path(name)).arg(&origin).status();
-            assert!(copied.expect("cp runs").success(), "{name}");
+            let status = Command::new("cp").arg("-R").arg(path(name)).arg(&origin).status();
+            assert!(status.expect("cp runs").success(), "{name}");
         }
         let matrix = fs_err::read_to_string(origin.join("matrix.toml")).expect("the matrix");
         let host = format!("[image]\nregistry = \"{}\"\n", harness.registry.host());
         fs_err::write(origin.join("matrix.toml"), matrix.replacen("[image]\n", &host, 1))
             .expect("the matrix");
-        harness.pin();
+        harness.pin_upstream_images();
         harness.git(&["init", "--quiet", "--initial-branch=main"]);
         harness.commit("Begin");
         harness.write_shims();
         harness
     }
 
-    /// The repository as GitHub has it.
+    /// Returns the folder of the git repository.
     pub(crate) fn origin(&self) -> PathBuf {
         self.folder.path().join("origin")
     }
 
-    /// A new folder for a runner.
-    pub(crate) fn runner(&self) -> PathBuf {
+    /// Creates the folder of a new runner.
+    pub(crate) fn create_runner_folder(&self) -> PathBuf {
         let number = self.runners.fetch_add(1, Ordering::Relaxed);
         let runner = self.folder.path().join("runners").join(number.to_string());
         fs_err::create_dir_all(&runner).expect("a folder");
         runner
     }
 
-    /// The folder of the commands that stand before those of the machine.
+    /// Returns the folder of the shims, which comes first in a runner's `PATH`.
     pub(crate) fn shims(&self) -> PathBuf {
         self.folder.path().join("shims")
     }
 
-    /// What the shims were called with, a line each.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    /// Returns the command lines of all calls of shims.
+    pub(crate) fn shim_calls(&self) -> Vec<String> {
         let calls = fs_err::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
     }
@@ -108,19 +108,19 @@ impl Harness {
         fs_err::read_to_string(self.origin().join(name)).expect("a file")
     }
 
-    /// Commits everything, and gives the commit before it and the new one.
+    /// Commits all changes. Returns the previous and the new commit.
     pub(crate) fn commit(&self, message: &str) -> (String, String) {
         let before = self.head();
         self.git(&["add", "--all"]);
-        let name = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
-        self.git(&[&name[..], &["commit", "--quiet", "--message", message]].concat());
-        for file in IN_STEP {
+        let author = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
+        self.git(&[&author[..], &["commit", "--quiet", "--message", message]].concat());
+        for file in RELEASE_FILES {
             self.github.push("main", file, &self.read(file));
         }
         (before, self.head())
     }
 
-    /// Sets the version of the repository, and gives what GitHub says of the push.
+    /// Commits a new version, and returns the `github` context of its push.
     pub(crate) fn push_version(&self, version: &str) -> Value {
         let cargo = self.read("Cargo.toml");
         let line = cargo.lines().find(|line| line.starts_with("version = ")).expect("a version");
@@ -147,8 +147,8 @@ impl Harness {
         assert!(output.status.success(), "{command:?}: {output:?}");
     }
 
-    /// Pins every upstream image of the matrix to something.
-    fn pin(&self) {
+    /// Pins every upstream image of the matrix to a made-up digest.
+    fn pin_upstream_images(&self) {
         let matrix = matrix::load(&self.origin().join("matrix.toml")).expect("a matrix");
         let variants: Vec<_> = matrix.variants.iter().collect();
         let contexts =
@@ -161,14 +161,14 @@ impl Harness {
         self.write("basegen.lock", &lock);
     }
 
-    /// All variants as the repository has them now, by their ids.
+    /// Returns the current variants of the repository, by id.
     pub(crate) fn variants(&self) -> BTreeMap<String, Variant> {
         let variants = variants(&self.origin().join("matrix.toml"), "v1");
         variants.into_iter().map(|variant| (variant.id.clone(), variant)).collect()
     }
 
-    /// Builds and checks variants, as an engine at work would have by the time that a job looks.
-    pub(crate) fn build<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+    /// Adds the staged images of variants to the registry, in place of an engine that builds them.
+    pub(crate) fn stage_variants<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
         let variants = self.variants();
         for id in ids {
             let Variant { reference, fingerprint, staging, .. } = &variants[id];
@@ -192,12 +192,12 @@ impl Harness {
         }
     }
 
-    /// Commands that are too heavy for a test, or that leave this machine: each notes how it was
-    /// called, and does no more than what later steps need.
+    /// Writes shims for commands that are too slow for a test or need the network. Each records its arguments, and does only what later
+    /// steps need.
     fn write_shims(&self) {
         let binary = env!("CARGO_BIN_EXE_basegen");
-        // Both put basegen in place.
-        self.shim(
+        // Both calls install basegen.
+        self.write_shim(
             "cargo",
             r#"case "$#: $*" in
     "6: install --locked --path "*" --root "*) [ -f "$4/Cargo.toml" ] && place=$6/bin ;;
@@ -208,25 +208,24 @@ impl Harness {
 esac || exit 97
 mkdir -p "$place" && cp "$SHIMS/basegen" "$place/basegen""#,
         );
-        self.shim("rustup", r#"[ "$# $1 $2" = "3 target add" ] || exit 97"#);
-        self.shim(
+        self.write_shim("rustup", r#"[ "$# $1 $2" = "3 target add" ] || exit 97"#);
+        self.write_shim(
             "make",
             r#"[ "$#" = 1 ] || exit 97
 exec /usr/bin/env -i PATH=/usr/bin:/bin HOME="$HOME" make -n "$1""#,
         );
-        self.shim("gh", r#"exec "$SHIMS/../gh-answer" "$@""#);
-        self.set_releases("exit 1");
-        self.shim("basegen", &format!("exec {binary} \"$@\""));
+        self.write_shim("gh", r#"exec "$SHIMS/../gh-script" "$@""#);
+        self.set_gh_script("exit 1");
+        self.write_shim("basegen", &format!("exec {binary} \"$@\""));
     }
 
-    /// Says how `gh` answers.
-    pub(crate) fn set_releases(&self, script: &str) {
-        executable(&self.folder.path().join("gh-answer"), script);
+    /// Sets the script that `gh` runs.
+    pub(crate) fn set_gh_script(&self, script: &str) {
+        write_executable(&self.folder.path().join("gh-script"), script);
     }
 
-    /// Makes `gh` keep releases, of which those that are drafts are hidden from who downloads, attest
-    /// all that they hold, and know `commits`.
-    pub(crate) fn keep_releases(&self, commits: &[(&str, &str)]) {
+    /// Makes `gh` store releases, verify every file's attestation, and resolve `commits`. Downloads of draft releases fail.
+    pub(crate) fn emulate_releases(&self, commits: &[(&str, &str)]) {
         let commits = commits.iter().map(|(name, commit)| {
             format!("    \"api repos/acme/basegen/commits/{name} --jq .sha\") echo {commit} ;;\n")
         });
@@ -247,20 +246,21 @@ COMMITS    "release view $3 --json isDraft --jq .isDraft")
         [ ! -e "$release.draft" ] && cp "$release/$9" "$7" ;;
     "attestation verify $3 --repo acme/basegen --signer-workflow acme/basegen/.github/workflows/binaries.yml --source-ref refs/tags/v"*)
         [ -f "$3" ] && echo 1 ;;
-    # As the real one does, it prints what the server says of an error.
+    # Like the real gh, prints the server's error response to stdout.
     *) echo '{"message":"Not Found"}'; exit 1 ;;
 esac"#;
-        self.set_releases(&script.replace("COMMITS", &commits.collect::<String>()));
+        self.set_gh_script(&script.replace("COMMITS", &commits.collect::<String>()));
     }
 
-    /// Leaves a release as a run that was stopped has left it.
-    pub(crate) fn draft(&self, tag: &str) {
+    /// Adds a draft release, like an interrupted run.
+    pub(crate) fn add_draft_release(&self, tag: &str) {
         let releases = self.folder.path().join("releases");
         fs_err::create_dir_all(releases.join(tag)).expect("a folder");
         fs_err::write(releases.join(format!("{tag}.draft")), "").expect("a file");
     }
 
-    fn shim(&self, name: &str, script: &str) {
+    /// Writes a shim that records its call and runs `script`.
+    fn write_shim(&self, name: &str, script: &str) {
         fs_err::create_dir_all(self.shims()).expect("a folder");
         let (shims, calls) = (self.shims(), self.folder.path().join("calls"));
         let script = format!(
@@ -268,11 +268,11 @@ esac"#;
             shims.display(),
             calls.display()
         );
-        executable(&shims.join(name), &script);
+        write_executable(&shims.join(name), &script);
     }
 }
 
-fn executable(file: &Path, script: &str) {
+fn write_executable(file: &Path, script: &str) {
     fs_err::write(file, format!("#!/usr/bin/env bash\n{script}\n")).expect("a script");
     fs_err::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a script");
 }

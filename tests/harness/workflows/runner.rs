@@ -1,5 +1,6 @@
-//! A runner of workflows: jobs in the order of what they need, steps one by one, outputs from
-//! step to step and from job to job.
+//! Executes workflows: jobs in file order, their steps, and the outputs that these pass on.
+//!
+//! [`Run`] is a run of a workflow. [`Runner`] is the machine of one job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,29 +9,29 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 use crate::harness::github::REPOSITORY;
-use crate::harness::workflows::actions::{Artifacts, act};
+use crate::harness::workflows::actions::{Artifacts, run_external_action};
 use crate::harness::workflows::expressions::Contexts;
 use crate::harness::workflows::repository::{Harness, TOKEN};
 use crate::harness::workflows::{entries, items, yaml};
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobResult {
     /// `success`, `failure` or `skipped`.
     pub(crate) result: &'static str,
     pub(crate) outputs: Map<String, Value>,
-    /// What its steps wrote.
+    /// The output of its steps.
     pub(crate) log: String,
 }
 
 /// The machine of one job.
-pub(crate) struct Job<'a> {
+pub(crate) struct Runner<'a> {
     pub(crate) harness: &'a Harness,
     pub(crate) workspace: PathBuf,
     temp: PathBuf,
-    /// What steps have put on the path.
+    /// The folders that steps have added to `PATH`.
     path: Vec<String>,
-    /// What its steps wrote.
+    /// The output of its steps.
     pub(crate) log: String,
     scripts: usize,
 }
@@ -41,16 +42,16 @@ pub(crate) struct Run<'a> {
     /// The contexts `github`, `inputs`, `vars`, `secrets` and `runner`.
     contexts: Contexts,
     artifacts: Artifacts,
-    /// The variants that no engine can build.
-    pub(crate) broken: BTreeSet<String>,
-    /// Every `run:` that was carried out, with the file that it is in.
-    pub(crate) carried_out: BTreeSet<(String, String)>,
+    /// The variants whose build fails.
+    pub(crate) failing_variants: BTreeSet<String>,
+    /// The file and the text of every executed `run:`.
+    pub(crate) executed_scripts: BTreeSet<(String, String)>,
 }
 
 impl<'a> Run<'a> {
-    /// A run for an event: what is different of `github`, and the inputs of a manual run.
+    /// Creates a run. `github` overrides values of that context. `inputs` are those of a manual run.
     pub(crate) fn new(harness: &'a Harness, github: &Value, inputs: &Value) -> Self {
-        let mut known = json!({
+        let mut context = json!({
             "event_name": "push",
             "ref": "refs/heads/main",
             "ref_name": "main",
@@ -62,7 +63,7 @@ impl<'a> Run<'a> {
             "event": { "before": "", "repository": { "fork": false } },
         });
         for (key, value) in entries(github) {
-            known[key] = value.clone();
+            context[key] = value.clone();
         }
         let secrets = json!({
             "DOCKERHUB_TOKEN": "secret",
@@ -70,7 +71,7 @@ impl<'a> Run<'a> {
             "RELEASE_PR_TOKEN": "",
         });
         let contexts = Contexts { succeeded: true, ..Contexts::default() }
-            .with("github", known)
+            .with("github", context)
             .with("inputs", inputs.clone())
             .with("vars", json!({ "DOCKERHUB_USERNAME": "acme" }))
             .with("secrets", secrets)
@@ -79,13 +80,13 @@ impl<'a> Run<'a> {
             harness,
             contexts,
             artifacts: Artifacts::default(),
-            broken: BTreeSet::new(),
-            carried_out: BTreeSet::new(),
+            failing_variants: BTreeSet::new(),
+            executed_scripts: BTreeSet::new(),
         }
     }
 
-    /// Runs all jobs of the workflow in `file`.
-    pub(crate) fn workflow(&mut self, file: &str) -> BTreeMap<String, JobResult> {
+    /// Runs all jobs of a workflow file. Returns their results by job id.
+    pub(crate) fn run_workflow(&mut self, file: &str) -> BTreeMap<String, JobResult> {
         let workflow = yaml(file);
         let mut results: BTreeMap<String, JobResult> = BTreeMap::new();
         for (id, job) in entries(&workflow["jobs"]) {
@@ -93,63 +94,63 @@ impl<'a> Run<'a> {
                 Value::String(one) => vec![one],
                 list => items(list).filter_map(Value::as_str).collect(),
             };
-            let known = needs.iter().map(|need| {
+            let context = needs.iter().map(|need| {
                 let JobResult { result, outputs, .. } = &results[*need];
                 ((*need).to_owned(), json!({ "result": result, "outputs": outputs }))
             });
-            let known = Value::Object(known.collect());
-            let mut contexts = self.contexts.clone().with("needs", known);
+            let context = Value::Object(context.collect());
+            let mut contexts = self.contexts.clone().with("needs", context);
             contexts.succeeded = needs.iter().all(|need| results[*need].result == "success");
-            let result = self.job(file, job, &contexts);
+            let result = self.run_job(file, job, &contexts);
             results.insert(id.to_owned(), result);
         }
         results
     }
 
-    /// Runs a job, once for each entry of its matrix.
-    fn job(&mut self, file: &str, job: &Value, contexts: &Contexts) -> JobResult {
-        let none = entries(&job["outputs"]).map(|(name, _)| (name.to_owned(), "".into()));
-        let mut ended =
-            JobResult { result: "skipped", outputs: none.collect(), log: String::new() };
-        if !contexts.holds(job["if"].as_str()) {
-            return ended;
+    /// Runs a job for each entry of its matrix.
+    fn run_job(&mut self, file: &str, job: &Value, contexts: &Contexts) -> JobResult {
+        let empty = entries(&job["outputs"]).map(|(name, _)| (name.to_owned(), "".into()));
+        let mut outcome =
+            JobResult { result: "skipped", outputs: empty.collect(), log: String::new() };
+        if !contexts.is_met(job["if"].as_str()) {
+            return outcome;
         }
         let rows: Vec<Value> = match &job["strategy"]["matrix"] {
             Value::Null => vec![json!({})],
-            Value::String(text) => items(&contexts.value(text)["include"]).cloned().collect(),
+            Value::String(text) => items(&contexts.evaluate(text)["include"]).cloned().collect(),
             matrix => items(&matrix["include"]).cloned().collect(),
         };
-        ended.result = "success";
+        outcome.result = "success";
         for row in rows {
             let variants = items(&row["variants"]).filter_map(Value::as_str);
-            let (broken, harness) = (self.broken.clone(), self.harness);
-            harness.build(variants.filter(|id| !broken.contains(*id)));
-            let mut machine = self.machine();
+            let built = variants.filter(|id| !self.failing_variants.contains(*id));
+            self.harness.stage_variants(built);
+            let mut runner = self.new_runner();
             let arch = if row["runner"] == "ubuntu-24.04-arm" { "ARM64" } else { "X64" };
             let mut contexts = contexts.clone().with("matrix", row);
-            contexts.names["runner"]["arch"] = arch.into();
-            contexts.names["runner"]["temp"] = machine.temp.display().to_string().into();
+            contexts.values["runner"]["arch"] = arch.into();
+            contexts.values["runner"]["temp"] = runner.temp.display().to_string().into();
             contexts.succeeded = true;
-            let succeeded = self.steps(file, &job["steps"], &mut contexts, &mut machine);
+            let succeeded = self.run_steps(file, &job["steps"], &mut contexts, &mut runner);
             if !succeeded {
-                ended.result = "failure";
+                outcome.result = "failure";
             }
             for (name, value) in entries(&job["outputs"]) {
                 let value = contexts.expand(value.as_str().expect("an expression"));
-                ended.outputs.insert(name.to_owned(), value.into());
+                outcome.outputs.insert(name.to_owned(), value.into());
             }
-            ended.log.push_str(&machine.log);
+            outcome.log.push_str(&runner.log);
         }
-        ended
+        outcome
     }
 
-    /// A machine on which nothing has happened yet.
-    pub(crate) fn machine(&self) -> Job<'a> {
-        let folder = self.harness.runner();
+    /// Creates a fresh runner.
+    pub(crate) fn new_runner(&self) -> Runner<'a> {
+        let folder = self.harness.create_runner_folder();
         for name in ["temp", "home", "workspace"] {
             fs_err::create_dir_all(folder.join(name)).expect("a folder");
         }
-        Job {
+        Runner {
             harness: self.harness,
             workspace: folder.join("workspace"),
             temp: folder.join("temp"),
@@ -159,19 +160,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs steps; their outputs are in `contexts` then. Gives whether all succeeded.
-    fn steps(
+    /// Runs steps, and stores their outputs in `contexts`. Returns whether all succeeded.
+    fn run_steps(
         &mut self,
         file: &str,
         steps: &Value,
         contexts: &mut Contexts,
-        job: &mut Job<'a>,
+        runner: &mut Runner<'a>,
     ) -> bool {
         let ids = items(steps).filter_map(|step| step["id"].as_str());
-        let none = ids.map(|id| (id.to_owned(), json!({ "outputs": {} })));
-        contexts.names.insert("steps".to_owned(), Value::Object(none.collect()));
+        let empty = ids.map(|id| (id.to_owned(), json!({ "outputs": {} })));
+        contexts.values.insert("steps".to_owned(), Value::Object(empty.collect()));
         for step in items(steps) {
-            if !contexts.holds(step["if"].as_str()) {
+            if !contexts.is_met(step["if"].as_str()) {
                 continue;
             }
             let texts = |key: &str| -> BTreeMap<String, String> {
@@ -182,19 +183,21 @@ impl<'a> Run<'a> {
                 entries(&step[key]).map(|(key, value)| (key.to_owned(), text(value))).collect()
             };
             let outputs = match (step["uses"].as_str(), step["run"].as_str()) {
-                (Some("./"), None) => self.action(&texts("with"), contexts, job),
-                (Some(uses), None) => act(uses, &texts("with"), job, &mut self.artifacts),
-                (None, Some(script)) => {
-                    self.carried_out.insert((file.to_owned(), script.to_owned()));
-                    let folder = step["working-directory"].as_str().unwrap_or(".");
-                    let folder = job.workspace.join(contexts.expand(folder));
-                    job.run(script, step["shell"].as_str(), &texts("env"), &folder)
+                (Some("./"), None) => self.run_action(&texts("with"), contexts, runner),
+                (Some(uses), None) => {
+                    run_external_action(uses, &texts("with"), runner, &mut self.artifacts)
                 }
-                other => panic!("a step is one of `uses` and `run`: {other:?}"),
+                (None, Some(script)) => {
+                    self.executed_scripts.insert((file.to_owned(), script.to_owned()));
+                    let folder = step["working-directory"].as_str().unwrap_or(".");
+                    let folder = runner.workspace.join(contexts.expand(folder));
+                    runner.run(script, step["shell"].as_str(), &texts("env"), &folder)
+                }
+                other => panic!("a step has either `uses` or `run`: {other:?}"),
             };
             match (outputs, step["id"].as_str()) {
                 (Some(outputs), Some(id)) => {
-                    contexts.names["steps"][id]["outputs"] = Value::Object(outputs);
+                    contexts.values["steps"][id]["outputs"] = Value::Object(outputs);
                 }
                 (Some(_), None) => {}
                 (None, _) => contexts.succeeded = false,
@@ -203,29 +206,28 @@ impl<'a> Run<'a> {
         contexts.succeeded
     }
 
-    /// Runs the action of this repository, which is in the workspace; gives its outputs unless
-    /// it fails.
-    pub(crate) fn action(
+    /// Runs the action of this repository, which is in the workspace. Returns its outputs, or `None` if it fails.
+    pub(crate) fn run_action(
         &mut self,
-        given: &BTreeMap<String, String>,
+        with: &BTreeMap<String, String>,
         outer: &Contexts,
-        job: &mut Job<'a>,
+        runner: &mut Runner<'a>,
     ) -> Option<Map<String, Value>> {
         let action = yaml("action.yml");
         let declared = entries(&action["inputs"]);
         let mut inputs: Map<String, Value> =
             declared.map(|(name, input)| (name.to_owned(), input["default"].clone())).collect();
-        for (name, value) in given {
+        for (name, value) in with {
             assert!(inputs.contains_key(name), "the action has no input `{name}`");
             inputs.insert(name.clone(), value.clone().into());
         }
         let mut contexts = Contexts { succeeded: true, ..Contexts::default() }
             .with("inputs", Value::Object(inputs));
         for name in ["github", "runner"] {
-            contexts = contexts.with(name, outer.names[name].clone());
+            contexts = contexts.with(name, outer.values[name].clone());
         }
         let steps = &action["runs"]["steps"];
-        let succeeded = self.steps("action.yml", steps, &mut contexts, job);
+        let succeeded = self.run_steps("action.yml", steps, &mut contexts, runner);
         let outputs = entries(&action["outputs"]).map(|(name, output)| {
             let value = contexts.expand(output["value"].as_str().expect("an expression"));
             (name.to_owned(), value.into())
@@ -234,14 +236,14 @@ impl<'a> Run<'a> {
         succeeded.then_some(outputs)
     }
 
-    /// The contexts that all jobs share.
+    /// Returns the contexts that all jobs share.
     pub(crate) fn contexts(&self) -> &Contexts {
         &self.contexts
     }
 }
 
-impl Job<'_> {
-    /// Runs `script` as the runner does, and gives the outputs that it sets unless it fails.
+impl Runner<'_> {
+    /// Runs a script like GitHub's runner. Returns its outputs, or `None` if it fails.
     ///
     /// Reference: the invocations in
     /// <https://docs.github.com/actions/reference/workflow-syntax-for-github-actions#jobsjob_idstepsshell>
@@ -252,7 +254,7 @@ impl Job<'_> {
         variables: &BTreeMap<String, String>,
         folder: &Path,
     ) -> Option<Map<String, Value>> {
-        assert!(!script.contains("${{"), "an expression becomes a part of the script: {script}");
+        assert!(!script.contains("${{"), "the script contains an expression: {script}");
         self.scripts += 1;
         let file = |kind: &str| self.temp.join(format!("{}-{kind}", self.scripts));
         fs_err::write(file("script"), script).expect("a script");
@@ -260,7 +262,7 @@ impl Job<'_> {
         match shell {
             None => _ = command.arg("-e"),
             Some("bash") => _ = command.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]),
-            Some(shell) => panic!("there is no rule for the shell `{shell}`"),
+            Some(shell) => panic!("unsupported shell: `{shell}`"),
         }
         let home = self.temp.with_file_name("home");
         let shims = self.harness.shims().display().to_string();
@@ -278,7 +280,7 @@ impl Job<'_> {
             .env("GITHUB_API_URL", self.harness.github.api())
             .env("GITHUB_REPOSITORY", REPOSITORY)
             .env("RUNNER_TEMP", &self.temp)
-            // What is to be built is built by the harness: nothing here may reach an engine.
+            // The harness adds the images in place of an engine. No step may reach a real one.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         for name in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_PATH", "GITHUB_ENV"] {
             fs_err::write(file(name), "").expect("a file");
@@ -289,7 +291,7 @@ impl Job<'_> {
         self.log.push_str(&text(&output.stdout));
         self.log.push_str(&text(&output.stderr));
         let read = |name: &str| fs_err::read_to_string(file(name)).expect("a file");
-        assert_eq!(read("GITHUB_ENV"), "", "there is no rule for variables of later steps");
+        assert_eq!(read("GITHUB_ENV"), "", "GITHUB_ENV is unsupported");
         self.log.push_str(&read("GITHUB_STEP_SUMMARY"));
         let added: Vec<String> = read("GITHUB_PATH").lines().map(str::to_owned).collect();
         let outputs = outputs(&read("GITHUB_OUTPUT"));
@@ -298,7 +300,7 @@ impl Job<'_> {
     }
 }
 
-/// The outputs in a file: `name=value`, or a value between two lines of a delimiter.
+/// Parses the file of a step's outputs: `name=value`, or lines up to a delimiter.
 fn outputs(text: &str) -> Map<String, Value> {
     let mut outputs = Map::new();
     let mut lines = text.lines();
@@ -311,7 +313,7 @@ fn outputs(text: &str) -> Map<String, Value> {
                 let value: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
                 (name, value.join("\n"))
             }
-            _ => panic!("this is no output: {line}"),
+            _ => panic!("invalid output: {line}"),
         };
         outputs.insert(name.to_owned(), value.into());
     }
