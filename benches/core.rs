@@ -1,4 +1,4 @@
-//! Measures the core: loading, planning and rendering a matrix, and writing rendered contexts.
+//! Measures the core: loading, bench_plan and bench_render a matrix, and writing rendered contexts.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -39,7 +39,7 @@ variables = {{ cuda = "12.8" }}
     )
 }
 
-fn planning(criterion: &mut Criterion) {
+fn bench_plan(criterion: &mut Criterion) {
     let text = matrix_of(10_000);
     let request = || PlanRequest { version: "v1.2.3".parse().ok(), ..PlanRequest::default() };
     criterion.bench_function("plan 10,000 rows, from text to table", |bencher| {
@@ -53,7 +53,7 @@ fn planning(criterion: &mut Criterion) {
     });
 }
 
-fn dividing(criterion: &mut Criterion) {
+fn bench_shards(criterion: &mut Criterion) {
     let text = matrix_of(10_000);
     let matrix = matrix::parse(Path::new("matrix.toml"), &text).expect("a matrix");
     let selected = matrix.select(&Selection::default()).expect("all");
@@ -77,7 +77,7 @@ fn dividing(criterion: &mut Criterion) {
     });
 }
 
-fn rendering(criterion: &mut Criterion) {
+fn bench_render(criterion: &mut Criterion) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("matrix.toml");
     let matrix = matrix::load(&file).expect("the matrix of this repository");
     let variants: Vec<_> = matrix.variants.iter().collect();
@@ -113,7 +113,7 @@ fn project(folder: &Path) {
 }
 
 /// Renders all variants and writes them to a new folder, as `basegen render -o` does, and for comparison copies the result.
-fn writing(criterion: &mut Criterion) {
+fn bench_write(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     project(folder.path());
     let written = folder.path().join("written");
@@ -146,5 +146,5 @@ fn writing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(core, planning, dividing, rendering, writing);
+criterion_group!(core, bench_plan, bench_shards, bench_render, bench_write);
 criterion_main!(core);

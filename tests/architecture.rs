@@ -1,10 +1,9 @@
-//! Who may import whom, and which outside names each room may speak. The walls that crates
-//! would be, in a package that is one.
+//! The boundaries between the rooms of the package, and the crates that rooms may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// For each room, the rooms of this crate that it may import. Every room may speak of itself.
+/// The rooms of this crate that each room may import, besides itself.
 const ROOMS: [(&str, &[&str]); 21] = [
     ("error", &[]),
     ("files", &["error"]),
@@ -74,7 +73,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("main", &["cli", "report"]),
 ];
 
-/// Rooms that are ordinary functions from values to values.
+/// Rooms whose functions only map values to values.
 const PURE: [&str; 11] = [
     "files",
     "image",
@@ -89,8 +88,8 @@ const PURE: [&str; 11] = [
     "event",
 ];
 
-/// What a pure room never names.
-const OUTSIDE: [&str; 10] = [
+/// Crates and modules that pure rooms may not use.
+const FORBIDDEN: [&str; 10] = [
     "tokio",
     "reqwest",
     "bollard",
@@ -103,7 +102,7 @@ const OUTSIDE: [&str; 10] = [
     "std::net::Tcp",
 ];
 
-/// The source of every file, by the room that it is in; tests inside of rooms are free.
+/// Returns the source files of each room without their tests.
 fn rooms() -> BTreeMap<String, Vec<(PathBuf, String)>> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -135,22 +134,22 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code without its comments.
+/// Returns the lines without comments, with their numbers.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 #[test]
-fn every_room_is_on_the_plan() {
+fn every_room_has_a_list_of_imports() {
     for room in rooms().keys() {
-        assert!(ROOMS.iter().any(|(name, _)| name == room), "`src/{room}` is in no table here");
+        assert!(ROOMS.iter().any(|(name, _)| name == room), "`src/{room}` is not in `ROOMS`");
     }
 }
 
 #[test]
-fn rooms_import_only_what_they_may() {
-    let mut trespasses = Vec::new();
+fn rooms_import_only_permitted_rooms() {
+    let mut violations = Vec::new();
     for (room, files) in rooms() {
         let allowed =
             ROOMS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, list)| list);
@@ -163,35 +162,35 @@ fn rooms_import_only_what_they_may() {
                         .take_while(|c| c.is_ascii_lowercase() || *c == '_')
                         .collect();
                     if !name.is_empty() && name != room && !allowed.contains(&name.as_str()) {
-                        trespasses.push(format!("{}:{line} imports {name}", path.display()));
+                        violations.push(format!("{}:{line} imports {name}", path.display()));
                     }
                 }
             }
         }
     }
-    assert!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[test]
-fn pure_rooms_know_no_outside() {
-    let mut trespasses = Vec::new();
+fn pure_rooms_use_no_forbidden_crates() {
+    let mut violations = Vec::new();
     for (room, files) in rooms() {
         if !PURE.contains(&room.as_str()) {
             continue;
         }
         for (path, text) in files {
             for (line, code) in code(&text) {
-                let named = OUTSIDE.iter().find(|outside| {
-                    code.contains(&format!("use {outside}"))
-                        || code.contains(&format!("{outside}::"))
+                let named = FORBIDDEN.iter().find(|forbidden| {
+                    code.contains(&format!("use {forbidden}"))
+                        || code.contains(&format!("{forbidden}::"))
                 });
-                if let Some(outside) = named {
-                    trespasses.push(format!("{}:{line} names {outside}", path.display()));
+                if let Some(forbidden) = named {
+                    violations.push(format!("{}:{line} uses {forbidden}", path.display()));
                 }
             }
         }
     }
-    assert!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[test]
@@ -199,25 +198,24 @@ fn only_the_command_line_reads_the_environment() {
     for (room, files) in rooms() {
         for (path, text) in files {
             let reads = code(&text).find(|(_, code)| code.contains("env::var"));
-            let may = room == "cli";
-            assert!(may || reads.is_none(), "{} reads the environment", path.display());
+            let is_permitted = room == "cli";
+            assert!(is_permitted || reads.is_none(), "{} reads the environment", path.display());
         }
     }
 }
 
-/// ARCHITECTURE.md and CONTRIBUTING.md are maps. Files and folders in them must exist.
 #[test]
-fn every_path_in_the_maps_exists() {
+fn documented_paths_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();
-    for map in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = fs_err::read_to_string(root.join(map)).expect("a map");
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs_err::read_to_string(root.join(page)).expect("a page");
         for (index, line) in text.lines().enumerate() {
             let is_path = |word: &&str| word.contains('/') && !word.contains(char::is_whitespace);
             for path in line.split('`').skip(1).step_by(2).filter(is_path) {
                 let is_named = !path.chars().any(|c| c.is_ascii_uppercase());
                 if is_named && !root.join(path).exists() {
-                    missing.push(format!("{map}:{}: {path}", index + 1));
+                    missing.push(format!("{page}:{}: {path}", index + 1));
                 }
             }
         }
@@ -225,9 +223,9 @@ fn every_path_in_the_maps_exists() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// The table of rooms in ARCHITECTURE.md has the same imports. Its text explains who imports `error`.
+/// The text below the table in ARCHITECTURE.md lists the rooms that import `error`.
 #[test]
-fn the_documented_rooms_are_these() {
+fn documented_imports_are_the_permitted_ones() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
     let text = fs_err::read_to_string(path).expect("the page");
     let names = |cell: &str| -> BTreeSet<String> {
@@ -254,7 +252,7 @@ fn the_documented_rooms_are_these() {
 }
 
 #[test]
-fn files_of_a_room_do_not_import_each_other() {
+fn files_of_a_room_have_no_import_cycles() {
     let modules: BTreeMap<Vec<String>, (PathBuf, String)> =
         rooms().into_values().flatten().map(|(path, text)| (module(&path), (path, text))).collect();
     let imports: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = modules
@@ -278,7 +276,7 @@ fn files_of_a_room_do_not_import_each_other() {
         }
     }
     cyclic.sort();
-    assert!(cyclic.is_empty(), "files import each other: {cyclic:?}");
+    assert!(cyclic.is_empty(), "files with import cycles: {cyclic:?}");
 }
 
 /// Returns the path of a module: `["publish", "set"]` for `publish/set.rs`.
@@ -288,8 +286,8 @@ fn module(path: &Path) -> Vec<String> {
     names.filter(|name| name != "mod").collect()
 }
 
-/// Returns the module of the same room that `path`, as used in `module`, leads to. Parents and children may import each
-/// other.
+/// Returns the module of the same room that `path` in `module` names, except its parents and children, which may import
+/// each other.
 fn imported<T>(
     module: &[String],
     path: &str,

@@ -1,5 +1,6 @@
-//! Compares generated files with the current output of their generators. `make generate`
-//! writes them: it runs these tests with `BASEGEN_GENERATE=1`.
+//! Compares generated files with the current output of their generators.
+//!
+//! `make generate` writes the files: it runs these tests with `BASEGEN_GENERATE=1`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use basegen::matrix::Selection;
 use basegen::plan::{Plan, PlanRequest, with_readme};
 use clap::CommandFactory as _;
 
-/// What `basegen` prints.
+/// Returns the output of `basegen`.
 fn basegen(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
     command.args(arguments).env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -17,8 +18,8 @@ fn basegen(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Compares the file at `path` with what it should be, or writes it.
-fn check(path: &str, expected: &str) {
+/// Compares the file at `path` with its expected content, or writes it.
+fn compare_or_write(path: &str, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("BASEGEN_GENERATE").is_some() {
         fs_err::create_dir_all(file.parent().expect("a folder")).expect("a folder");
@@ -30,8 +31,8 @@ fn check(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_schema_of_the_matrix() {
-    check("matrix.schema.json", &basegen(&["schema"]));
+fn the_schema_is_current() {
+    compare_or_write("matrix.schema.json", &basegen(&["schema"]));
 }
 
 /// Adds the help of all commands below `command`, without the options that they have in common with `root`.
@@ -63,7 +64,7 @@ fn command_pages(root: &clap::Command, command: &clap::Command, pages: &mut Vec<
 }
 
 #[test]
-fn the_reference_of_the_command_line() {
+fn the_command_line_reference_is_current() {
     let help = basegen(&["--help"]);
     let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
     let mut pages = vec![format!("\n## `basegen`\n\n```text\n{}\n```\n", lines.join("\n"))];
@@ -74,11 +75,11 @@ fn the_reference_of_the_command_line() {
                    `make generate` writes it from `--help`.\n\n\
                    The first five options of `basegen`, from `--file` to `--verbose`, are options of all commands.";
     let page = format!("# The command line\n\n{purpose}\n{}", pages.concat());
-    check("docs/cli.md", &page);
+    compare_or_write("docs/cli.md", &page);
 }
 
 #[test]
-fn the_table_of_images_in_the_readme() {
+fn the_image_table_in_the_readme_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let matrix = basegen::matrix::load(&root.join("matrix.toml")).expect("the matrix");
     let table = matrix.version.as_ref().expect("a version");
@@ -95,19 +96,19 @@ fn the_table_of_images_in_the_readme() {
 }
 
 #[test]
-fn the_table_of_rules() {
+fn the_rule_table_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/platforms.md");
     let page = fs_err::read_to_string(&path).expect("the page");
     let (begin, end) = ("<!-- rules: by `make generate` -->\n", "<!-- end of rules -->\n");
     let (before, rest) = page.split_once(begin).expect("the begin of the table");
     let (_, after) = rest.split_once(end).expect("the end of the table");
     let table = basegen::contracts::table();
-    check("docs/platforms.md", &format!("{before}{begin}\n{table}\n{end}{after}"));
+    compare_or_write("docs/platforms.md", &format!("{before}{begin}\n{table}\n{end}{after}"));
 }
 
-/// The workflow of `basegen init`, for a matrix in a folder of Truss' repository and for arm64.
+/// The workflow is the one of `basegen init`, with the folder of the matrix in Truss' repository, and with emulation for arm64.
 #[test]
-fn the_workflow_of_the_example_for_truss() {
+fn the_workflow_of_the_truss_example_is_current() {
     const FOLDER: &str = "docker/base_images";
     const EMULATION: &str = "      - name: Emulate arm64\n        \
         uses: docker/setup-qemu-action@29109295f81e9208d7d86ff1c6c12d2833863392 # v3.6.0\n        \
@@ -133,5 +134,5 @@ fn the_workflow_of_the_example_for_truss() {
         assert_eq!(workflow.matches(from).count(), count, "{from}");
         workflow = workflow.replace(from, to);
     }
-    check("examples/truss/.github/workflows/base-images.yml", &workflow);
+    compare_or_write("examples/truss/.github/workflows/base-images.yml", &workflow);
 }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asterisk_stands_for_any_text() {
+    fn an_asterisk_matches_any_text() {
         for (pattern, value, expected) in [
             ("slim-*", "slim-bookworm", true),
             ("slim-*", "slim-", true),

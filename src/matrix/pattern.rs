@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_told_from_names() {
+    fn distinguishes_calls_from_names() {
         for (text, expected) in [
             ("{{image \"minimal\"}}", true),
             ("{{ image parent gpu=false }}", true),

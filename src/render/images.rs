@@ -269,7 +269,7 @@ mod tests {
                 "FROM a:1 AS Base\nFROM b:1 AS last\nCOPY --from=base x /\nCOPY --from=0 y /\n",
                 &["docker.io/library/a:1", "docker.io/library/b:1"],
             ),
-            // A stage of the same name that comes later does not make this one.
+            // A later stage of the same name does not count.
             (
                 "FROM late AS first\nFROM a:1 AS late\n",
                 &["docker.io/library/late:latest", "docker.io/library/a:1"],
@@ -403,7 +403,7 @@ mod tests {
             ),
         ] {
             assert_eq!(pinned(text), expected);
-            // Pinned once is pinned for good.
+            // Pins are not applied twice.
             assert_eq!(
                 pinned(
                     &expected

@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(shared(&one, &mounted), (4, 4, 2));
         let built_on = format!("{cuda}FROM cuda\nRUN more\n");
         assert_eq!(shared(&one, &built_on), (4, 3, 2));
-        // What is copied from an image is pulled too.
+        // The pull of an image in `COPY --from` is a step, too.
         assert_eq!(steps("FROM a\nCOPY --from=ghcr.io/x/uv:1 /uv /\n").len(), 2);
     }
 
@@ -282,7 +282,7 @@ mod tests {
         let script = |line: &str| format!("FROM a\nRUN <<E\n{line}\nE\nRUN y\n");
         assert_eq!(shared(&script("one"), &script("two")), (3, 3, 1));
         assert_eq!(shared(&script("one"), &script("one")), (3, 3, 3));
-        // Which stage it is, only the engine knows.
+        // Only the engine can resolve the name of the base stage.
         let chosen = "FROM a AS b-amd64\nRUN x\nFROM b-$TARGETARCH\nRUN y\n";
         assert_eq!(steps(chosen).len(), 3);
     }

@@ -28,7 +28,7 @@ python = ["3.9", "3.11"]
 gpu = [false, { value = true, variables = { cuda = "12.8" } }]
 "#;
 
-/// A folder with a matrix and its templates.
+/// A project: a folder with a matrix and its templates.
 struct Project(tempfile::TempDir);
 
 impl Project {

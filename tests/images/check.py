@@ -1,9 +1,9 @@
-"""Checks from within a container that its image is what its variant says.
+"""Checks the content of an image from within a container.
 
 usage: python check.py PYTHON JOB_TYPE [--reload] [--cuda LIBRARY…]
 
-PYTHON is the version such as 3.11, LIBRARY what `dlopen` is given, such as libcudart.so.12.
-Says what it checked, and fails at the first thing that is wrong.
+PYTHON is a version such as 3.11. LIBRARY is the file name of a library, such as libcudart.so.12.
+Prints the checked properties, and fails at the first difference.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def check_cuda(libraries):
 
 
 def check_reload(is_wanted):
-    """A changed file restarts the server."""
+    """Checks that a changed file restarts the server."""
     serve = pathlib.Path("/opt/live-reload/serve")
     assert serve.exists() == is_wanted, serve
     if not is_wanted:

@@ -22,7 +22,7 @@ choose_engine() {
         fi
         ENGINE=$current STORE=$store
     elif [ "$ENGINE" = auto ]; then
-        if machine_engine_will_do; then ENGINE=machine; else ENGINE=trixie; fi
+        if machine_engine_is_suitable; then ENGINE=machine; else ENGINE=trixie; fi
     fi
     case $ENGINE in
         machine)
@@ -37,7 +37,7 @@ choose_engine() {
 }
 
 # Succeeds if the machine has Docker 23 or newer that reaches the real upstream image.
-machine_engine_will_do() {
+machine_engine_is_suitable() {
     have docker || return 1
     local version
     version=$(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null) || return 1
@@ -56,7 +56,7 @@ machine_engine_will_do() {
     fi
 }
 
-# Only containerd's snapshotters are listed with a type.
+# Prints the image store of the machine's engine. Only snapshotters of containerd have a driver type.
 machine_engine_store() {
     if timeout 10 docker info --format '{{.DriverStatus}}' 2>/dev/null | grep -q driver-type; then
         printf 'containerd\n'
@@ -65,7 +65,7 @@ machine_engine_store() {
     fi
 }
 
-# Asks the engine, which can have a mirror. A build with only this FROM downloads no layers.
+# Succeeds if the engine, or its mirror, has an image. A build with only this FROM downloads no layers.
 machine_engine_finds() {
     if docker buildx version >/dev/null 2>&1; then
         printf 'FROM %s\n' "$1" | timeout 60 docker buildx build --quiet --output type=cacheonly - >/dev/null 2>&1
@@ -86,8 +86,8 @@ engine_is_up() {
     fi
 }
 
-# Fails early, before anything is started.
-engine_may_run() {
+# Fails before anything is started if this machine cannot run the test bed's own engine.
+require_own_engine() {
     local hint="start a Docker Engine (23 or newer) that reaches Docker Hub"
     [ "$(uname)" = Linux ] || fail "only Linux can run the test bed's own engine" "$hint"
     require_root "running a Docker Engine" "run this as root on Debian or Ubuntu, or $hint"
@@ -101,7 +101,7 @@ engine_up() {
         return 0
     fi
     [ "$ENGINE" != machine ] || fail "the Docker Engine of this machine does not answer"
-    engine_down # what a killed one left
+    engine_down # removes the remains of a killed engine
     local rootfs data=$BED/engine-data-$ENGINE-$STORE
     rootfs=$(engine_rootfs)
     # shellcheck disable=SC2086 # one argument a package
@@ -113,16 +113,16 @@ engine_up() {
         "$HERE/engine-enter" "$rootfs" "$BED" "$data" "$REGISTRY" "$(bed_number)" "$STORE" \
         </dev/null >"$BED/engine.log" 2>&1 7>&- 8>&- 9>&- &
     record_process engine "$!"
-    if ! wait_until 60 engine_came_up_or_ended || ! engine_is_up; then
+    if ! wait_until 60 engine_started_or_ended || ! engine_is_up; then
         show_log "$BED/engine.log"
         engine_down
         fail "the engine did not start; its log is $BED/engine.log" "\`testbed clean\` deletes the remains of earlier runs"
     fi
-    note_started engine
+    record_started engine
     say "the engine is running: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4), $STORE store, on $SOCKET"
 }
 
-engine_came_up_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
+engine_started_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
 
 # Prints the number from 1 to 250 of this bed's bridge, network and control group: the first free one, starting from a hash of
 # the bed's folder.

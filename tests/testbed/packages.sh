@@ -48,7 +48,7 @@ debian_rootfs() {
     apt_sources "$folder" "$suite"
 }
 
-# The archives that the suite's own images name. Sid has neither, and a mirror of it may lag behind what its index promises.
+# Adds the archives for updates and security, as in the official images. Sid has neither, and a mirror of it can lag behind its index.
 apt_sources() {
     local folder=$1 suite=$2
     if [ "$suite" = sid ]; then
@@ -60,7 +60,7 @@ apt_sources() {
     fi
 }
 
-# Leaves out what Debian's own slim images leave out, now and in packages installed later.
+# Removes the files that Debian's slim images do not have, and excludes them from packages that are installed later.
 slim_rootfs() {
     local folder=$1
     rm -rf "$folder"/var/lib/apt/lists/* "$folder"/var/cache/apt/*.bin "$folder"/var/cache/apt/archives/*.deb \

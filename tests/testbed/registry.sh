@@ -7,7 +7,7 @@ choose_registry_port() {
     if [ -z "$port" ] && [ -s "$BED/registry.port" ]; then port=$(<"$BED/registry.port"); fi
     if [ -z "$port" ]; then
         for port in {5000..5099}; do
-            # shellcheck disable=SC2188 # only whether somebody listens
+            # shellcheck disable=SC2188 # tests whether the port is in use
             if ! { </dev/tcp/127.0.0.1/"$port"; } 2>/dev/null; then break; fi
         done
     fi
@@ -23,7 +23,7 @@ registry_is_up() {
 
 registry_up() {
     registry_is_up && return 0
-    registry_down # what a killed one left
+    registry_down # removes the remains of a killed registry
     if registry_answers; then
         fail "another registry is running on $REGISTRY" "stop it, or set another port in BASEGEN_TESTBED_REGISTRY_PORT"
     fi
@@ -37,7 +37,7 @@ registry_up() {
         registry_start_process "$CACHE/registry-$(registry_key)/usr/bin/docker-registry"
     fi
     printf '%s\n' "$REGISTRY_PORT" >"$BED/registry.port"
-    note_started registry
+    record_started registry
 }
 
 registry_key() { recipe_key 1 "$(uname -m)"; }

@@ -1,4 +1,4 @@
-"""Runs the supervisor as a program, over real servers.
+"""Runs the supervisor as a program with real servers.
 
 `python -m unittest discover dockerfiles/live_reload/tests`, with a Python that has the packages of ../requirements.txt.
 """
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Callable, Optional
 
 SUPERVISOR = Path(__file__).resolve().parent.parent / "supervisor.py"
-PATIENCE = 30  # seconds, for a machine that is busy; no test waits for it to pass
+TIMEOUT = 30  # seconds
 SERVER = """
     import os, signal, sys
-    def ended(number, frame):
-        print("ended by", number, flush=True)
+    def stop(number, frame):
+        print("stopped by", number, flush=True)
         sys.exit(7)
-    signal.signal(signal.SIGTERM, ended)
-    signal.signal(signal.SIGINT, ended)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     print("up", flush=True)
     while True:
         signal.pause()
@@ -32,7 +32,7 @@ SERVER = """
 
 
 class Run:
-    """A supervisor at work, and the lines that it and its server print."""
+    """A running supervisor, and the output of it and its server."""
 
     def __init__(self, arguments: list[str], environment: Optional[dict[str, str]] = None) -> None:
         """Start the supervisor with `arguments`."""
@@ -55,7 +55,7 @@ class Run:
 
     def expect(self, part: str) -> str:
         """Wait for a line that contains `part`."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 line = self.lines.get(timeout=max(0, deadline - time.monotonic()))
@@ -66,35 +66,35 @@ class Run:
                 return line
 
     def exit_code(self) -> int:
-        """Wait for the supervisor's end."""
-        code = self.process.wait(PATIENCE)
-        self.reader.join(PATIENCE)
+        """Wait until the supervisor exits, and return its exit code."""
+        code = self.process.wait(TIMEOUT)
+        self.reader.join(TIMEOUT)
         while not self.lines.empty():
             self.seen.append(self.lines.get())
         return code
 
     def close(self) -> None:
-        """End whatever a failed test left."""
+        """Stop the supervisor if it is still running."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(PATIENCE)
-        self.reader.join(PATIENCE)
+            self.process.wait(TIMEOUT)
+        self.reader.join(TIMEOUT)
         assert self.process.stdout
         self.process.stdout.close()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that no line announces."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until a condition is true."""
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError("it never came")
+            raise AssertionError("timeout")
         time.sleep(0.01)
 
 
-def alive(pid: int) -> bool:
-    """Tell whether a process exists, a zombie included."""
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists. It can be a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -103,10 +103,10 @@ def alive(pid: int) -> bool:
 
 
 class SupervisorTest(unittest.TestCase):
-    """What the supervisor promises."""
+    """The behavior of the supervisor."""
 
     def setUp(self) -> None:
-        """Make a directory with a server."""
+        """Create a directory with a server."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.app = Path(directory.name).resolve()
@@ -118,7 +118,7 @@ class SupervisorTest(unittest.TestCase):
         self.server.write_text(textwrap.dedent(code))
 
     def run_supervisor(self, *options: str, environment: Optional[dict[str, str]] = None) -> Run:
-        """Supervise the server."""
+        """Start a supervisor for the server."""
         arguments = ["--watch", str(self.app), "--debounce", "50", *options]
         if environment is None:
             arguments += ["--", sys.executable, str(self.server)]
@@ -127,16 +127,16 @@ class SupervisorTest(unittest.TestCase):
         return run
 
     def test_a_change_restarts_the_server(self) -> None:
-        """The old one is ended politely before the new one starts."""
+        """SIGTERM stops the old server before the new one starts."""
         run = self.run_supervisor()
         run.expect("up")
         self.write(SERVER.replace('"up"', '"up again"'))
         run.expect("changed: " + str(self.server))
-        run.expect(f"ended by {int(signal.SIGTERM)}")
+        run.expect(f"stopped by {int(signal.SIGTERM)}")
         run.expect("up again")
 
-    def test_changes_that_are_not_code_do_nothing(self) -> None:
-        """Caches, other endings and ignored directories are passed over."""
+    def test_changes_that_are_not_code_are_ignored(self) -> None:
+        """Caches, other extensions and ignored directories are not code."""
         run = self.run_supervisor("--ignore", "data")
         run.expect("up")
         for name in ("__pycache__/server.py", ".git/config.yaml", "weights.bin", "data/config.json"):
@@ -152,8 +152,8 @@ class SupervisorTest(unittest.TestCase):
             any(name in line for line in run.seen for name in ("pycache", ".git", ".bin", "data")), run.seen
         )
 
-    def test_many_writes_are_one_restart(self) -> None:
-        """A deployment of many files counts once."""
+    def test_many_changes_cause_one_restart(self) -> None:
+        """Changes within the debounce interval count as one."""
         run = self.run_supervisor("--debounce", "200")
         run.expect("up")
         for number in range(50):
@@ -161,57 +161,57 @@ class SupervisorTest(unittest.TestCase):
         self.assertIn("and 49 more", run.expect("changed: "))
         run.expect("up")
 
-    def test_signals_go_on_and_the_exit_code_comes_back(self) -> None:
-        """The server ends as it likes, and its code is the supervisor's."""
+    def test_signals_and_the_exit_code_are_forwarded(self) -> None:
+        """The server handles the signal, and the supervisor exits with its code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number.name):
                 run = self.run_supervisor()
                 run.expect("up")
                 run.process.send_signal(number)
-                run.expect(f"ended by {int(number)}")
+                run.expect(f"stopped by {int(number)}")
                 self.assertEqual(7, run.exit_code())
 
-    def test_a_server_without_a_handler_ends_as_in_a_shell(self) -> None:
-        """Killed by SIGTERM is 143."""
+    def test_a_signal_determines_the_exit_code_as_in_a_shell(self) -> None:
+        """The exit code of a server killed by SIGTERM is 143."""
         self.write("import signal; print('up', flush=True); signal.pause()")
         run = self.run_supervisor()
         run.expect("up")
         run.process.send_signal(signal.SIGTERM)
         self.assertEqual(128 + signal.SIGTERM, run.exit_code())
 
-    def test_a_deaf_server_is_killed_after_the_grace_period(self) -> None:
-        """A change is not held up by a server that ignores SIGTERM."""
+    def test_a_server_that_ignores_sigterm_is_killed_after_the_grace_period(self) -> None:
+        """The next server starts after the kill."""
         self.write("""
             import signal
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            print("deaf", flush=True)
+            print("running", flush=True)
             while True:
                 signal.pause()
         """)
         run = self.run_supervisor("--grace", "0.1")
-        run.expect("deaf")
+        run.expect("running")
         self.write(SERVER)
         run.expect("still running after 0.1 s: killing it")
         run.expect("up")
 
-    def test_a_second_signal_does_not_wait(self) -> None:
-        """An impatient operator is obeyed."""
+    def test_a_second_signal_ends_the_grace_period(self) -> None:
+        """The server is killed immediately."""
         self.write("""
             import signal
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            print("deaf", flush=True)
+            print("running", flush=True)
             while True:
                 signal.pause()
         """)
         run = self.run_supervisor("--grace", "3600")
-        run.expect("deaf")
+        run.expect("running")
         run.process.send_signal(signal.SIGTERM)
         run.expect("SIGTERM: stopping")
         run.process.send_signal(signal.SIGTERM)
         self.assertEqual(128 + signal.SIGKILL, run.exit_code())
 
     def test_a_crash_waits_for_a_change(self) -> None:
-        """A server that ends by itself is not started again and again."""
+        """There is no restart loop."""
         self.write("raise SystemExit(3)")
         run = self.run_supervisor()
         run.expect("the server exited with code 3; waiting for a change")
@@ -219,33 +219,33 @@ class SupervisorTest(unittest.TestCase):
         run.expect("up")
         self.assertEqual(2, sum("started" in line for line in run.seen), run.seen)
 
-    def test_stopping_after_a_crash_gives_its_code(self) -> None:
-        """Nothing runs, so there is nothing to wait for."""
+    def test_stopping_after_a_crash_returns_the_exit_code_of_the_server(self) -> None:
+        """No server runs, so there is no grace period."""
         self.write("raise SystemExit(3)")
         run = self.run_supervisor()
         run.expect("waiting for a change")
         run.process.send_signal(signal.SIGTERM)
         self.assertEqual(3, run.exit_code())
 
-    def test_the_whole_group_ends(self) -> None:
-        """Workers that ignore SIGTERM do not survive a restart, and no zombie stays."""
+    def test_a_restart_stops_the_whole_process_group(self) -> None:
+        """Workers that ignore SIGTERM are killed and reaped."""
         self.write("""
             import os, signal, subprocess, sys
-            deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
-            worker = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+            code = "import signal; signal.signal(15, signal.SIG_IGN); print('running', flush=True); signal.pause()"
+            worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
             worker.stdout.readline()
             print("worker", worker.pid, flush=True)
             signal.pause()
         """)
         run = self.run_supervisor("--grace", "0.1")
         worker = int(run.expect("worker").split()[1])
-        self.assertTrue(alive(worker))
+        self.assertTrue(is_alive(worker))
         self.write(SERVER)
         run.expect("up")
-        self.assertFalse(alive(worker))
+        self.assertFalse(is_alive(worker))
 
     def test_orphans_are_reaped(self) -> None:
-        """A process whose parent is gone leaves no zombie behind."""
+        """A process whose parent has exited leaves no zombie."""
         self.write("""
             import os, signal
             reader, writer = os.pipe()
@@ -262,15 +262,15 @@ class SupervisorTest(unittest.TestCase):
         """)
         run = self.run_supervisor()
         orphan = int(run.expect("orphan").split()[1])
-        wait_until(lambda: not alive(orphan))
+        wait_until(lambda: not is_alive(orphan))
 
-    def test_the_command_may_come_from_the_environment(self) -> None:
-        """As platforms set it."""
+    def test_the_command_can_be_in_the_environment(self) -> None:
+        """Platforms set `SERVER_START_CMD`."""
         run = self.run_supervisor(environment={"SERVER_START_CMD": f"{sys.executable} '{self.server}'"})
         run.expect("up")
 
-    def test_a_command_that_cannot_run_is_said_at_once(self) -> None:
-        """The codes are a shell's."""
+    def test_a_command_that_cannot_run_is_an_error(self) -> None:
+        """The exit codes are those of a shell."""
         run = Run(["--watch", str(self.app), "--", "/nowhere/server"])
         self.addCleanup(run.close)
         self.assertEqual(127, run.exit_code())
@@ -279,17 +279,17 @@ class SupervisorTest(unittest.TestCase):
         self.addCleanup(run.close)
         self.assertEqual(126, run.exit_code())
 
-    def test_a_wrong_command_line_is_refused(self) -> None:
-        """Without a command, or without a directory, there is nothing to do."""
-        for arguments, complaint in (
+    def test_an_invalid_command_line_is_rejected(self) -> None:
+        """A command and an existing directory are required."""
+        for arguments, message in (
             (["--watch", str(self.app)], "no command"),
             (["--watch", str(self.app / "nowhere"), "--", "true"], "no such directory"),
         ):
-            with self.subTest(complaint):
+            with self.subTest(message):
                 run = Run(arguments, {"SERVER_START_CMD": ""})
                 self.addCleanup(run.close)
                 self.assertEqual(2, run.exit_code())
-                self.assertIn(complaint, "\n".join(run.seen))
+                self.assertIn(message, "\n".join(run.seen))
 
 
 if __name__ == "__main__":

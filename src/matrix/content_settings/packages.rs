@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_in_tables_become_what_each_manager_writes() {
+    fn versions_in_tables_get_the_syntax_of_their_manager() {
         use PackageManager::{Apt, Conda, Pip};
         for (manager, name, version, expected) in [
             (Pip, "numpy", "latest", "numpy: numpy"),
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_that_are_none_are_refused() {
+    fn invalid_packages_are_refused() {
         use PackageManager::{Apt, Conda, Pip};
         let mut all = Vec::new();
         for (manager, text) in [

@@ -34,7 +34,7 @@ fn all_formats_give_one_tree_with_the_texts_of_numbers() {
     ] {
         let node = read(name, text).expect(name);
         assert_eq!(shown(&node), r#"{a: 3.10, b: ["x", {c: "1"}, true]}"#, "{name}");
-        // Places are those of the text.
+        // Locations are offsets in the text.
         let (key, value) = node.entry("a").expect("a key");
         let at = |span: &Span| text[span.clone()].trim_matches('"').to_owned();
         assert_eq!((at(&key.span), at(&value.span)), ("a".to_owned(), "3.10".to_owned()), "{name}");
@@ -88,7 +88,7 @@ fn large_files_are_read_in_linear_time() {
             .expect("memory");
     }
     json.push('}');
-    // Quadratic time would be minutes.
+    // In quadratic time, this would take minutes.
     let begin = std::time::Instant::now();
     for (name, text) in [("a.yaml", yaml), ("a.toml", toml), ("a.json", json)] {
         let node = read(name, &text).expect(name);

@@ -13,7 +13,7 @@ platforms = ["linux/amd64"]
 python = ["3.11"]
 "#;
 
-/// What no message may ever show.
+/// A secret that no message may contain.
 const CANARY: &str = "canary-9f";
 
 fn matrix(more: &str) -> Matrix {
@@ -127,7 +127,7 @@ fn secrets_in_place_of_names_are_refused_and_hidden() {
     insta::assert_snapshot!(error(&format!(
         "{table}secret_name = '{{\"type\": \"service_account\", \"private_key\": \"{CANARY}\"}}'\n"
     )));
-    // Over several lines, and in a form that nobody knows the look of.
+    // A secret of several lines, and one without a known format.
     error(&format!("{table}secret_name = '''\n{{\n\"private_key\": \"{CANARY}\"\n}}'''\n"));
     error(&format!("{table}secret_name = \"{CANARY} {CANARY}\"\n"));
     error(&format!("{table}password_secret_name = \"ghp_{CANARY}\"\n"));

@@ -31,7 +31,7 @@ fn registries_are_hosts_or_paths_in_them() {
 }
 
 #[test]
-fn the_last_table_says_whether_an_image_is_mirrored() {
+fn the_last_table_determines_whether_an_image_is_mirrored() {
     let matrix = matrix(
         r#"
 [[set]]
@@ -57,7 +57,7 @@ dockerfile = "Dockerfile.hbs"
 }
 
 #[test]
-fn settings_of_builds_do_not_go_with_a_mirror() {
+fn settings_of_builds_are_refused_with_a_mirror() {
     let set = |more: &str| {
         error_with(&format!("[[set]]\nwhen = {{ gpu = true }}\nmirror = \"a/b:1\"\n{more}\n"))
     };
@@ -66,7 +66,7 @@ fn settings_of_builds_do_not_go_with_a_mirror() {
 }
 
 #[test]
-fn a_command_prints_aliases_of_the_images_that_it_is_for() {
+fn alias_commands_apply_to_the_images_of_their_condition() {
     let text =
         "[[alias]]\nrun = \"python -V | cut -d' ' -f2 # {{python}}\"\nwhen = { gpu = true }\n";
     let matrix = matrix(text);
@@ -96,7 +96,7 @@ fn a_command_prints_aliases_of_the_images_that_it_is_for() {
 }
 
 #[test]
-fn a_matrix_has_a_name_without_dashes() {
+fn names_of_a_matrix_have_no_dashes() {
     assert!(matrix("[publish]\nname = \"gpu_2.x\"\n").publish.name.is_some());
     let refused = ["", "a-b", &"x".repeat(33)]
         .map(|name| error_with(&format!("[publish]\nname = \"{name}\"\n")));

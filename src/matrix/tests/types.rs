@@ -68,7 +68,7 @@ impl Schema {
 
     fn walk(&self, schema: &Json, path: &[Step], within: &[&Json], keys: &mut Vec<Key>) {
         if let Some(reference) = schema.get("$ref") {
-            // A variable may hold variables.
+            // A variable can contain variables.
             if !within.contains(&reference) {
                 self.walk(self.resolve(reference), path, &[within, &[reference]].concat(), keys);
             }
@@ -116,7 +116,7 @@ fn choices(schema: &Json) -> impl Iterator<Item = &Json> {
         .flatten()
 }
 
-/// A matrix file with `value` at `path`.
+/// Returns a matrix file with `value` at `path`.
 fn file(path: &[Step], value: &str) -> String {
     let value = path.iter().skip(1).rev().fold(value.to_owned(), |inner, step| match step {
         Step::Key(name) => format!("{{ \"{name}\" = {inner} }}"),
@@ -135,7 +135,7 @@ fn file(path: &[Step], value: &str) -> String {
     text
 }
 
-/// The message without the place that it is about.
+/// Returns the message without its location.
 fn summary(message: &str) -> String {
     let title = message.lines().next().unwrap_or_default();
     let help = message.lines().find_map(|line| line.trim().strip_prefix("= help: "));
@@ -170,7 +170,7 @@ fn a_value_of_the_wrong_type_is_explained_at_every_key() {
 }
 
 #[test]
-fn dates_and_floats_get_messages_about_themselves() {
+fn messages_explain_dates_and_floats() {
     let file = |line: &str| error(&format!("{}[variables]\n{line}\n", super::BASE.trim_start()));
     let all = [
         "d = 2024-01-01",

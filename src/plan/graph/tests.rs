@@ -59,13 +59,13 @@ fn images_below_others_are_found() {
     assert_eq!(graph.all_parents(), [1, 2, 3].into());
     assert_eq!(levels_of(&plan.targets, &contexts), [vec![1, 4], vec![2, 3], vec![0]]);
     assert_eq!(graph.families(&[0, 1, 2, 3, 4]), [vec![0, 1, 2, 3], vec![4]]);
-    // Images that are not built connect nothing.
+    // Images that are not built do not connect others.
     assert_eq!(graph.families(&[0, 1, 3]), [vec![0, 1, 3]]);
     assert_eq!(graph.families(&[2, 3, 4]), [vec![2], vec![3], vec![4]]);
 }
 
 #[test]
-fn images_are_needed_as_far_down_as_others_are_missing() {
+fn parents_are_needed_only_for_missing_images() {
     let matrix = matrix(&IMAGES, "");
     let plan = plan(&matrix, &[]);
     let contexts = contexts(&plan.targets, DIAMOND);

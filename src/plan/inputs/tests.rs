@@ -24,8 +24,8 @@ python = ["3.11"]
 const DOCKERFILE: &str = "FROM python:3.11\nCOPY a b /\n\
     RUN --mount=type=secret,id=token --mount=type=secret,id=other x\n";
 
-/// What the image of a test is made of.
-struct Made {
+/// An image of a test, with its matrix and build context.
+struct TestImage {
     matrix: Matrix,
     request: PlanRequest,
     context: BuildContext,
@@ -33,7 +33,7 @@ struct Made {
     change: fn(&mut Target<'_>),
 }
 
-impl Made {
+impl TestImage {
     fn new() -> Self {
         let file = |path: &str, text: &str| ContextFile {
             path: path.to_owned(),
@@ -71,13 +71,13 @@ impl Made {
     }
 
     fn with(change: impl FnOnce(&mut Self)) -> Inputs {
-        let mut made = Self::new();
-        change(&mut made);
-        let selected = made.matrix.select(&Selection::default()).expect("all");
-        let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
+        let mut image = Self::new();
+        change(&mut image);
+        let selected = image.matrix.select(&Selection::default()).expect("all");
+        let plan = Plan::new(&image.matrix, &selected, image.request).expect("a plan");
         let mut target = plan.targets[0].clone();
-        (made.change)(&mut target);
-        Inputs::new(&target, &made.context, &made.secrets)
+        (image.change)(&mut target);
+        Inputs::new(&target, &image.context, &image.secrets)
     }
 
     fn dockerfile(&mut self) {
@@ -101,86 +101,90 @@ fn upstream(name: &str, content: &[u8]) -> Upstream {
 }
 
 /// Returns the reasons of a change to an image.
-fn reasons(change: impl FnOnce(&mut Made)) -> Vec<String> {
-    let (before, now) = (Made::with(|_| {}), Made::with(change));
+fn reasons(change: impl FnOnce(&mut TestImage)) -> Vec<String> {
+    let (before, now) = (TestImage::with(|_| {}), TestImage::with(change));
     assert_ne!(now.fingerprint(), before.fingerprint());
     let described = |before: &Inputs| -> Vec<String> {
         now.changes_since(before).iter().map(ToString::to_string).collect()
     };
     let reasons = described(&before);
-    // What the label keeps says the same.
+    // The inputs in the label give the same reasons.
     let kept = Inputs::from_label(&before.label()).expect("a label");
     assert_eq!(kept, before);
     assert_eq!(described(&kept), reasons);
     reasons
 }
 
-/// A change to what an image is made of.
-type Edited = fn(&mut Made);
+/// A change of an image.
+type Edit = fn(&mut TestImage);
 
 #[test]
 fn every_input_changes_the_fingerprint_and_has_a_reason() {
-    let cases: &[(Edited, &[&str])] = &[
-        (|made| made.context.files[1].content = b"d"[..].into(), &["dockerfiles/b/c changed"]),
-        (|made| made.context.files[0].executable = true, &["dockerfiles/a changed"]),
+    let cases: &[(Edit, &[&str])] = &[
+        (|image| image.context.files[1].content = b"d"[..].into(), &["dockerfiles/b/c changed"]),
+        (|image| image.context.files[0].executable = true, &["dockerfiles/a changed"]),
         (
-            |made| made.context.files[0].path = "z".to_owned(),
+            |image| image.context.files[0].path = "z".to_owned(),
             &["dockerfiles/a removed", "dockerfiles/z added"],
         ),
         (
-            |made| made.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")],
+            |image| {
+                image.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")]
+            },
             &["python:3.11 moved (sha256:11a4a60b518b… → sha256:11507a0e2f5e…)"],
         ),
         (
-            |made| made.context.upstreams.push(upstream("ghcr.io/a/b:1", b"b")),
+            |image| image.context.upstreams.push(upstream("ghcr.io/a/b:1", b"b")),
             &["upstream ghcr.io/a/b:1 added"],
         ),
-        (|made| made.context.upstreams.clear(), &["upstream python:3.11 removed"]),
-        (Made::dockerfile, &["the Dockerfile changed"]),
-        (|made| made.variable("cuda", "12.8"), &["axis gpu: cuda 12.6 → 12.8"]),
-        (|made| made.variable("user", &"x".repeat(200)), &["variable user changed"]),
+        (|image| image.context.upstreams.clear(), &["upstream python:3.11 removed"]),
+        (TestImage::dockerfile, &["the Dockerfile changed"]),
+        (|image| image.variable("cuda", "12.8"), &["axis gpu: cuda 12.6 → 12.8"]),
+        (|image| image.variable("user", &"x".repeat(200)), &["variable user changed"]),
         (
-            |made| {
-                made.dockerfile();
+            |image| {
+                image.dockerfile();
                 let path = "partials/cuda.hbs".to_owned();
-                made.context.origin.templates.insert(path, Digest::of(b"new"));
+                image.context.origin.templates.insert(path, Digest::of(b"new"));
             },
             &["dockerfiles/partials/cuda.hbs changed"],
         ),
         (
-            |made| drop(made.context.options.arguments.insert("V".to_owned(), "1".to_owned())),
+            |image| drop(image.context.options.arguments.insert("V".to_owned(), "1".to_owned())),
             &["build argument V not set → 1"],
         ),
         (
-            |made| made.context.options.target = Some("one".to_owned()),
+            |image| image.context.options.target = Some("one".to_owned()),
             &["target the last stage → one"],
         ),
         (
-            |made| {
-                let file = made.context.files[0].clone();
+            |image| {
+                let file = image.context.files[0].clone();
                 let context = NamedContext::Files(vec![file]);
-                made.context.options.contexts.insert("src".to_owned(), context);
+                image.context.options.contexts.insert("src".to_owned(), context);
             },
             &["build context src added"],
         ),
         (
-            |made| {
-                let mut other = made.context.clone();
+            |image| {
+                let mut other = image.context.clone();
                 other.dockerfile.push_str("USER 2\n");
                 let platform = "linux/arm64".parse().expect("a platform");
-                made.context.platforms.insert(platform, other);
+                image.context.platforms.insert(platform, other);
             },
             &["the Dockerfile changed"],
         ),
-        (|made| made.secrets.push("other"), &["secret other added"]),
-        (|made| made.secrets.clear(), &["secret token removed"]),
+        (|image| image.secrets.push("other"), &["secret other added"]),
+        (|image| image.secrets.clear(), &["secret token removed"]),
         (
-            |made| made.change = |target| drop(target.labels.insert("x".to_owned(), String::new())),
+            |image| {
+                image.change = |target| drop(target.labels.insert("x".to_owned(), String::new()))
+            },
             &["label x added"],
         ),
         (
-            |made| {
-                made.change = |target| {
+            |image| {
+                image.change = |target| {
                     target.labels.values_mut().for_each(|label| label.push('!'));
                 };
             },
@@ -190,15 +194,15 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
             ],
         ),
         (
-            |made| {
+            |image| {
                 let platforms = ["linux/amd64", "linux/arm64"];
-                made.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
+                image.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
             },
             &["platform linux/arm64 added"],
         ),
         (
-            |made| {
-                made.change = |target| {
+            |image| {
+                image.change = |target| {
                     target.compression.algorithm = CompressionAlgorithm::Gzip;
                     target.compression.level = Some(6);
                 };
@@ -213,23 +217,23 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
 
 #[test]
 fn names_and_order_do_not_change_the_fingerprint() {
-    let cases: [(&str, Edited); 9] = [
-        ("version", |made| made.request.version = "v2.0.0".parse().ok()),
-        ("registry", |made| made.request.registries = vec!["ghcr.io".to_owned()]),
-        ("repository", |made| made.request.repository = Some("other/base".to_owned())),
-        ("tag", |made| made.change = |target| target.reference.tag = "x".parse().expect("a tag")),
-        ("aliases", |made| made.change = |target| target.aliases.clear()),
-        ("secrets that no step mounts", |made| made.secrets.push("elsewhere")),
-        ("the Dockerfile's name", |made| made.context.dockerfile_name = "other".to_owned()),
-        ("what it was rendered from", |made| made.context.origin = Origin::default()),
-        ("order", |made| {
-            made.context.files.reverse();
-            made.secrets.reverse();
+    let cases: [(&str, Edit); 9] = [
+        ("version", |image| image.request.version = "v2.0.0".parse().ok()),
+        ("registry", |image| image.request.registries = vec!["ghcr.io".to_owned()]),
+        ("repository", |image| image.request.repository = Some("other/base".to_owned())),
+        ("tag", |image| image.change = |target| target.reference.tag = "x".parse().expect("a tag")),
+        ("aliases", |image| image.change = |target| target.aliases.clear()),
+        ("secrets that no step mounts", |image| image.secrets.push("elsewhere")),
+        ("the Dockerfile's name", |image| image.context.dockerfile_name = "other".to_owned()),
+        ("what it was rendered from", |image| image.context.origin = Origin::default()),
+        ("order", |image| {
+            image.context.files.reverse();
+            image.secrets.reverse();
         }),
     ];
-    let same = Made::with(|_| {});
+    let same = TestImage::with(|_| {});
     for (what, change) in cases {
-        let now = Made::with(change);
+        let now = TestImage::with(change);
         assert_eq!(now.fingerprint(), same.fingerprint(), "{what}");
         assert_eq!(now.changes_since(&same), [], "{what}");
     }
@@ -238,9 +242,9 @@ fn names_and_order_do_not_change_the_fingerprint() {
 #[test]
 fn platforms_and_upstreams_have_no_order() {
     let of = |names: [&str; 2], platforms: [&str; 2]| {
-        Made::with(|made| {
-            made.context.upstreams = names.map(|name| upstream(name, name.as_bytes())).into();
-            made.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
+        TestImage::with(|image| {
+            image.context.upstreams = names.map(|name| upstream(name, name.as_bytes())).into();
+            image.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
         })
     };
     let one = of(["ghcr.io/a/b:1", "ghcr.io/a/c:1"], ["linux/amd64", "linux/arm64"]);
@@ -250,15 +254,15 @@ fn platforms_and_upstreams_have_no_order() {
 
 #[test]
 fn different_identities_have_different_bytes() {
-    // Where a part ends and the next begins, what is a name and what a content.
+    // The same bytes, with other boundaries between parts, names and contents.
     let files = |files: &[(&str, &str)]| {
-        Made::with(|made| {
+        TestImage::with(|image| {
             let file = |(path, text): &(&str, &str)| ContextFile {
                 path: (*path).to_owned(),
                 content: text.as_bytes().into(),
                 ..ContextFile::default()
             };
-            made.context.files = files.iter().map(file).collect();
+            image.context.files = files.iter().map(file).collect();
         })
         .fingerprint()
     };
@@ -277,8 +281,8 @@ fn different_identities_have_different_bytes() {
 
 #[test]
 fn the_fingerprint_of_a_known_image_does_not_change() {
-    // Another value here is another scheme, and needs another number.
-    let fingerprint = Made::with(|_| {}).fingerprint().expect("all is pinned");
+    // Another value needs a new version of the fingerprint.
+    let fingerprint = TestImage::with(|_| {}).fingerprint().expect("all is pinned");
     insta::assert_snapshot!(fingerprint, @"sha256:54528162c1fb74857bece6f9af989b50731a51f096b2f55bf63fcf0d369a43f3");
     assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint.clone()));
     let digits = fingerprint.to_string().replace("sha256:", "")[..32].to_owned();
@@ -287,64 +291,64 @@ fn the_fingerprint_of_a_known_image_does_not_change() {
 
 #[test]
 fn unpinned_images_have_no_fingerprint() {
-    let unpinned = Made::with(|made| made.context.upstreams[0].digest = None);
+    let unpinned = TestImage::with(|image| image.context.upstreams[0].digest = None);
     assert_eq!(unpinned.fingerprint(), None);
-    let before = Made::with(|_| {});
+    let before = TestImage::with(|_| {});
     let described = |now: &Inputs, before: &Inputs| now.changes_since(before)[0].to_string();
     assert_eq!(
         described(&unpinned, &before),
         "python:3.11 no longer pinned at sha256:11a4a60b518b…"
     );
     assert_eq!(described(&before, &unpinned), "python:3.11 pinned at sha256:11a4a60b518b…");
-    // Of two that are not pinned it can still be said whether they are the same.
-    let again = Made::with(|made| made.context.upstreams[0].digest = None);
+    // Two images without a pin can still be compared.
+    let again = TestImage::with(|image| image.context.upstreams[0].digest = None);
     assert_eq!(unpinned.changes_since(&again), []);
 }
 
 #[test]
 fn specific_reasons_replace_general_ones() {
-    // A pin is written into the Dockerfile, a variable too; neither is listed twice.
-    let described = reasons(|made| {
-        made.variable("cuda", "12.8");
-        made.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")];
-        made.context.files[0].content = b"new"[..].into();
+    // The Dockerfile contains pins and variables. They are not listed twice.
+    let described = reasons(|image| {
+        image.variable("cuda", "12.8");
+        image.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")];
+        image.context.files[0].content = b"new"[..].into();
     });
     assert_eq!(described.len(), 3, "{described:?}");
     assert_eq!(
         (described[0].as_str(), described[2].as_str()),
         ("dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8")
     );
-    // A variable that nothing is rendered from explains nothing.
-    let described = reasons(|made| {
-        made.variable("cuda", "12.8");
-        made.context.dockerfile = DOCKERFILE.to_owned();
-        made.context.files[0].content = b"new"[..].into();
+    // A variable without effect is not a reason.
+    let described = reasons(|image| {
+        image.variable("cuda", "12.8");
+        image.context.dockerfile = DOCKERFILE.to_owned();
+        image.context.files[0].content = b"new"[..].into();
     });
     assert_eq!(described, ["dockerfiles/a changed"]);
-    // A file that is rendered changes with a variable.
-    let rendered = |made: &mut Made| {
+    // A variable is the reason for a change of a rendered file.
+    let rendered = |image: &mut TestImage| {
         let template = ("a.hbs".to_owned(), Digest::of(b"a"));
-        made.context.origin.templates.extend([template]);
+        image.context.origin.templates.extend([template]);
     };
-    let before = Made::with(rendered);
-    let now = Made::with(|made| {
-        rendered(made);
-        made.variable("cuda", "12.8");
-        made.context.dockerfile = DOCKERFILE.to_owned();
-        made.context.files[0].content = b"new"[..].into();
+    let before = TestImage::with(rendered);
+    let now = TestImage::with(|image| {
+        rendered(image);
+        image.variable("cuda", "12.8");
+        image.context.dockerfile = DOCKERFILE.to_owned();
+        image.context.files[0].content = b"new"[..].into();
     });
     let described = |now: &Inputs| -> Vec<String> {
         now.changes_since(&before).iter().map(ToString::to_string).collect()
     };
     assert_eq!(described(&now), ["axis gpu: cuda 12.6 → 12.8"]);
-    // Neither a variable nor a template makes it one that can be executed.
+    // Neither a variable nor a template explains a change of the mode.
     let executable = |content: &'static [u8]| {
-        Made::with(|made| {
-            rendered(made);
-            made.variable("cuda", "12.8");
-            made.context.dockerfile = DOCKERFILE.to_owned();
-            made.context.files[0].content = content.into();
-            made.context.files[0].executable = true;
+        TestImage::with(|image| {
+            rendered(image);
+            image.variable("cuda", "12.8");
+            image.context.dockerfile = DOCKERFILE.to_owned();
+            image.context.files[0].content = content.into();
+            image.context.files[0].executable = true;
         })
     };
     assert_eq!(described(&executable(b"a")), ["dockerfiles/a changed"]);
@@ -356,15 +360,15 @@ fn specific_reasons_replace_general_ones() {
 
 #[test]
 fn shared_files_are_digested_once() {
-    let made = Made::new();
-    let selected = made.matrix.select(&Selection::default()).expect("all");
-    let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
+    let image = TestImage::new();
+    let selected = image.matrix.select(&Selection::default()).expect("all");
+    let plan = Plan::new(&image.matrix, &selected, image.request).expect("a plan");
     let targets = vec![plan.targets[0].clone(); 3];
-    let mut contexts = vec![made.context; 3];
+    let mut contexts = vec![image.context; 3];
     contexts[2].files[0].content = b"other"[..].into();
-    let all = Inputs::for_targets(&targets, &contexts, &made.secrets);
+    let all = Inputs::for_targets(&targets, &contexts, &image.secrets);
     for ((target, context), inputs) in targets.iter().zip(&contexts).zip(&all) {
-        assert_eq!(*inputs, Inputs::new(target, context, &made.secrets));
+        assert_eq!(*inputs, Inputs::new(target, context, &image.secrets));
     }
     assert!(all[0] == all[1] && all[0] != all[2]);
 }
@@ -372,8 +376,8 @@ fn shared_files_are_digested_once() {
 #[test]
 fn many_files_are_listed_by_their_folders() {
     let many = |changed: &str| {
-        Made::with(|made| {
-            made.context.files = (0..3000)
+        TestImage::with(|image| {
+            image.context.files = (0..3000)
                 .map(|index| format!("lib/part{}/x/file{index}.py", index % 40))
                 .chain(["top.txt".to_owned()])
                 .map(|path| ContextFile {
@@ -394,21 +398,21 @@ fn many_files_are_listed_by_their_folders() {
 
 #[test]
 fn invalid_labels_are_ignored() {
-    let label = Made::with(|_| {}).label();
+    let label = TestImage::with(|_| {}).label();
     assert!(label.len() < 1024, "{}", label.len());
     let newer = label.replace("fingerprint v1", "fingerprint v9");
     let long = format!("{label}{}", " ".repeat(MAX_LABEL));
     for text in ["", "null", "[]", "{}", "hello", &newer, &long, &label[1..], &label[..90]] {
         assert_eq!(Inputs::from_label(text), None, "{text:.60}");
     }
-    // What a later basegen of the same scheme adds is passed over.
+    // Keys that later versions of basegen add are ignored.
     let more = label.replacen('{', "{\"more\":[1],", 1);
     assert_eq!(Inputs::from_label(&more), Inputs::from_label(&label));
 }
 
 #[test]
 fn control_characters_in_labels_are_escaped() {
-    let hostile = Made::with(|made| made.variable("cuda", "\u{1b}[2J\u{202e}"));
-    let described = Made::with(|_| {}).changes_since(&hostile)[0].to_string();
+    let hostile = TestImage::with(|image| image.variable("cuda", "\u{1b}[2J\u{202e}"));
+    let described = TestImage::with(|_| {}).changes_since(&hostile)[0].to_string();
     assert_eq!(described, "axis gpu: cuda \\u{1b}[2J\\u{202e} → 12.6");
 }

@@ -244,7 +244,7 @@ fn each_registry_has_a_path_of_its_own() {
     };
     let replaced = requested(&["ghcr.io/mirror", "quay.io", "ghcr.io/mirror"]);
     let twice = requested(&["ghcr.io/a", "ghcr.io/b"]);
-    // One image has the repository that the other has in its second registry.
+    // The repository of one image equals that of the other in its second registry.
     let set = "[[set]]\nwhen = { python = \"3.14\" }\nrepository = \"ghcr.io/acme/base\"\n";
     let hub = image("[\"docker.io/acme\", \"ghcr.io/acme\"]\ntag = \"{{version}}\"");
     let clash = planned(&format!("{hub}{axes}{set}"));

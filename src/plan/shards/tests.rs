@@ -8,7 +8,7 @@ use super::*;
 use crate::matrix::{Matrix, Selection, parse};
 use crate::plan::PlanRequest;
 
-/// A matrix of pythons × gpu × job type.
+/// Returns a matrix of pythons × gpu × job type.
 fn matrix(pythons: usize) -> Matrix {
     let pythons: Vec<String> = (0..pythons).map(|minor| format!("\"3.{minor}\"")).collect();
     let text = format!(

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uv_is_that_of_the_images() {
+    fn uv_has_the_version_of_the_images() {
         let pinned = include_str!("../../../dockerfiles/uv/requirements.txt");
         for line in UV.lines() {
             assert!(pinned.contains(line.trim_end_matches(" \\")), "{line}");

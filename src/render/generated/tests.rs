@@ -140,7 +140,7 @@ gpu = [false, { value = true, libraries = { nvidia-nvtx-cu12 = "12.8.90" }, pip 
     let [old, plain, new] = [1, 2, 3].map(|at| contexts[at].layers());
     // The library, for both versions of Python.
     assert_eq!(old.iter().filter(|layer| new.contains(layer)).count(), 2, "{old:?} {new:?}");
-    // All of the image without a GPU is part of the one with a GPU.
+    // The image with a GPU has all steps of the one without.
     assert!(plain.iter().all(|layer| new.contains(layer)));
     let alone =
         matrix.replace(", pip = [\"torch==2.8.0\"]", "").replace("pip = [\"six==1.17.0\"]", "");
@@ -216,7 +216,7 @@ fn contents_that_no_image_has_are_found() {
         let contexts = Renderer::new(&matrix).and_then(|mut all| all.render_all(&variants));
         let contexts = contexts.expect("Dockerfiles");
         let found = unused_contents(&matrix, variants.iter().copied().zip(&contexts));
-        // A selection may leave out the images that have them.
+        // A selection can omit the images with these contents.
         let part = unused_contents(&matrix, [(variants[0], &contexts[0])]);
         assert!(part.is_empty(), "{part:?}");
         let shown = found
@@ -238,7 +238,7 @@ fn contents_that_no_image_has_are_found() {
 }
 
 #[test]
-fn values_stay_words_and_instructions() {
+fn values_are_quoted_in_words_and_instructions() {
     let matrix = r##"[image]
 repository = "acme/app"
 base = "debian:bookworm-slim"
@@ -254,7 +254,7 @@ x = ["y"]
 }
 
 #[test]
-fn faults_of_contents_have_a_place_and_advice() {
+fn errors_in_contents_have_a_location_and_a_hint() {
     let mut faults = Vec::new();
     for (image, files) in [
         ("pip = { numpy = true, \"--index-ulr\" = \"x\", torch = \"\" }", &[][..]),

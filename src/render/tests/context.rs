@@ -22,7 +22,7 @@ fn the_context_contains_only_copied_files() {
     assert_eq!(paths(&contexts[0]), ["a.cfg", "dir/deep/x", "dir/run.sh", "one"]);
     assert_eq!(paths(&contexts[1]), ["a.cfg", "dir/deep/x", "dir/run.sh", "one", "wheels.txt"]);
     assert_eq!(&*contexts[1].files[4].content, b"cuda 12.8\n");
-    // The same file is in memory once, however many variants copy it.
+    // A file is in memory once, even if many variants copy it.
     assert!(std::sync::Arc::ptr_eq(&contexts[0].files[3].content, &contexts[1].files[3].content));
 }
 
@@ -120,7 +120,7 @@ fn the_templates_folder_can_be_a_link_within_the_repository() {
     std::os::unix::fs::symlink(&elsewhere, project.folder()).expect("a link");
     assert_eq!(paths(&project.contexts()[0]), ["d/x"]);
 
-    // A link that comes after the matrix was read is seen too.
+    // The link was created after the matrix was read.
     let matrix = project.matrix();
     let outside = tempfile::tempdir().expect("a folder");
     fs_err::remove_file(project.folder()).expect("removed");

@@ -7,7 +7,7 @@ use handlebars::Handlebars;
 use super::super::helpers::{self, HELPERS};
 use super::{Project, error_of, errors_of};
 
-/// What conditions are for the variant without GPU of Python 3.9.
+/// Evaluates conditions for the variant of Python 3.9 without a GPU.
 fn conditions(conditions: &[&str]) -> Vec<bool> {
     let lines = conditions
         .iter()
@@ -97,7 +97,7 @@ fn the_log_helper_does_not_exist() {
     insta::assert_snapshot!(error_of("RUN {{log \"python\"}}"));
 }
 
-/// The names in the first column of the table below `heading`.
+/// Returns the names in the first column of the table below `heading`.
 fn documented(heading: &str) -> BTreeSet<String> {
     let docs = include_str!("../../../docs/templates.md");
     let section = docs.split(&format!("\n{heading}\n")).nth(1).expect(heading);

@@ -36,7 +36,7 @@ fn a_folder_without_files_is_refused() {
     ");
     assert!(copying("d/empt*").error().contains("no file matches `d/empt*`"));
     assert_eq!(paths(&copying("d").contexts()[0]), ["d/x"]);
-    // A context without files is one all the same.
+    // A context without files is accepted.
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY . /\n")]);
     assert_eq!(paths(&project.contexts()[0]), [""; 0]);
 }

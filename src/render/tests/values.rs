@@ -30,7 +30,7 @@ fn values_do_not_become_instructions() {
         "COPY {{files}} /app/",
         "FROM {{base}}",
         "{{lookup list 0}} x",
-        // As ever.
+        // These are accepted.
         "RUN pip install {{option}}{{empty}}\n  {{> given ver=option}}",
         "COPY x /\n{{#each list}}# {{this}}\n{{/each}}",
     ];
