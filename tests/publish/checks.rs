@@ -1,4 +1,4 @@
-//! Checks belong to the image that is named: those of today have passed on it, whenever it was built.
+//! A release tags only images that have passed the current checks, whenever the images were built.
 
 use basegen::engine::Outcome;
 use basegen::error::{ExitCode, Explain as _, Report};
@@ -9,12 +9,13 @@ use crate::harness::machine::{
     Machine, RELEASE_TAGS, Release, job_file, published_tags, release, run_during_hang,
 };
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::kill_at_request;
 
-/// What a staging tag of either form looks like.
-const STAGING: &str = "*/manifests/basegen-????????????????????????????????*";
+/// Matches the paths of staging tags of both forms.
+const STAGING_TAGS: &str = "*/manifests/basegen-????????????????????????????????*";
 
 #[tokio::test]
-async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
+async fn a_new_check_runs_in_published_images_before_the_next_version() {
     let registry = FakeRegistry::start().await;
     let first =
         Machine::new().publish_whole(&release(&registry, "v1", "x").with_checks("one")).await;
@@ -31,15 +32,14 @@ async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_agai
     registry.clear_requests();
     assert_eq!(machine.publish_whole(&v2).await, first);
     assert_eq!(registry.uploaded_bytes(), 0);
-    // What has passed once is not checked again.
+    // Images that have passed are not checked again.
     assert_eq!(machine.checked_targets(), ["a", "b"]);
     assert_eq!(Machine::new().publish_whole(&v2).await, first);
     assert_eq!(machine.built_targets(), Vec::<String>::new());
 }
 
-/// The release itself is published already, under the same version.
 #[tokio::test]
-async fn a_check_that_is_new_runs_on_a_release_that_is_published_again() {
+async fn a_new_check_runs_when_the_same_version_is_published_again() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     Machine::new().publish_whole(&v1).await;
@@ -52,20 +52,20 @@ async fn a_check_that_is_new_runs_on_a_release_that_is_published_again() {
 }
 
 #[tokio::test]
-async fn checks_that_have_passed_cost_no_request() {
+async fn passed_checks_are_found_with_at_most_one_request_per_image() {
     let registry = FakeRegistry::start().await;
-    let of = |version| release(&registry, version, "x").with_checks("one");
-    Machine::new().publish_whole(&of("v1")).await;
+    let checked_release = |version| release(&registry, version, "x").with_checks("one");
+    Machine::new().publish_whole(&checked_release("v1")).await;
     registry.clear_requests();
-    Machine::new().publish_whole(&of("v1")).await;
-    assert_eq!(registry.count("*", STAGING), 0, "the set of the version tells");
+    Machine::new().publish_whole(&checked_release("v1")).await;
+    assert_eq!(registry.count("*", STAGING_TAGS), 0, "the release set lists the checks");
     registry.clear_requests();
-    Machine::new().publish_whole(&of("v2")).await;
-    assert_eq!(registry.count("*", STAGING), 2, "one for each image");
+    Machine::new().publish_whole(&checked_release("v2")).await;
+    assert_eq!(registry.count("*", STAGING_TAGS), 2, "one request per image");
 }
 
 #[tokio::test]
-async fn what_has_lost_its_staging_tags_is_known_by_the_release_set() {
+async fn finds_checked_images_without_staging_tags_through_the_release_set() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x").with_checks("one");
     let digests = Machine::new().publish_whole(&v1).await;
@@ -86,7 +86,7 @@ async fn what_has_lost_its_staging_tags_is_known_by_the_release_set() {
 }
 
 #[tokio::test]
-async fn a_merge_names_nothing_whose_checks_have_not_run() {
+async fn a_merge_rejects_images_that_have_not_passed_the_current_checks() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let digests = machine.stage_whole(&release(&registry, "v1", "x").with_checks("one")).await;
@@ -103,7 +103,7 @@ async fn a_merge_names_nothing_whose_checks_have_not_run() {
 }
 
 #[tokio::test]
-async fn a_check_that_fails_is_told_by_the_job_that_stages() {
+async fn a_staging_job_reports_a_failed_check() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
     machine.stage_whole(&release(&registry, "v1", "x")).await;
@@ -113,32 +113,32 @@ async fn a_check_that_fails_is_told_by_the_job_that_stages() {
     assert!(matches!(outcomes[..], [Outcome::Failed(_), Outcome::Built(_)]), "{outcomes:?}");
 }
 
-/// Its own checks ran on its own image, and the image of the other run is what both name.
+/// Both runs use the image that the quick run staged. The slow run has checked only its own image.
 #[tokio::test]
-async fn the_image_of_another_run_is_checked_before_it_counts() {
-    for (theirs, expected) in [("one", 0), ("two", 1)] {
+async fn an_image_that_another_run_staged_is_checked_before_it_is_used() {
+    for (quick_checks, expected) in [("one", 0), ("two", 1)] {
         let registry = FakeRegistry::start().await;
-        let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+        let hang = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
         let (slow, quick) = (Machine::new(), Machine::with_different_output());
         let v1 = release(&registry, "v1", "x").with_checks("one");
-        let v2 = release(&registry, "v2", "x").with_checks(theirs);
-        let (mine, of_other) =
-            run_during_hang(&hangs, slow.stage_whole(&v1), quick.stage_whole(&v2)).await;
-        assert_eq!(mine, of_other);
+        let v2 = release(&registry, "v2", "x").with_checks(quick_checks);
+        let (slow_digests, quick_digests) =
+            run_during_hang(&hang, slow.stage_whole(&v1), quick.stage_whole(&v2)).await;
+        assert_eq!(slow_digests, quick_digests);
         let checked = slow.engine.checked.lock().expect("a list").clone();
-        let of_b = checked.iter().filter(|(target, _)| target == "b").count();
-        assert_eq!(of_b, expected, "with the checks `{theirs}`");
-        assert!(checked.iter().all(|(_, digest)| of_other.contains(digest)));
-        // All of it is checked now.
-        let last = Machine::new();
-        last.publish_whole(&v1).await;
-        assert_eq!((last.built_targets(), last.checked_targets()), (Vec::new(), Vec::new()));
+        let checks_of_b = checked.iter().filter(|(target, _)| target == "b").count();
+        assert_eq!(checks_of_b, expected, "checks of the quick run: `{quick_checks}`");
+        assert!(checked.iter().all(|(_, digest)| quick_digests.contains(digest)));
+        // Both images have passed now.
+        let next = Machine::new();
+        next.publish_whole(&v1).await;
+        assert_eq!((next.built_targets(), next.checked_targets()), (Vec::new(), Vec::new()));
     }
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_while_it_checks_is_finished_by_the_next() {
-    let published = async |registry: &FakeRegistry| {
+async fn the_next_run_completes_a_run_that_was_killed_during_checks() {
+    let publish_v1 = async |registry: &FakeRegistry| {
         let digests =
             Machine::new().publish_whole(&release(registry, "v1", "x").with_checks("one")).await;
         registry.clear_requests();
@@ -146,19 +146,15 @@ async fn a_run_that_is_killed_while_it_checks_is_finished_by_the_next() {
         (v2, digests)
     };
     let registry = FakeRegistry::start().await;
-    let (v2, _) = published(&registry).await;
+    let (v2, _) = publish_v1(&registry).await;
     Machine::new().publish_whole(&v2).await;
     let requests = registry.count("*", "*");
     assert!(requests > 20, "{requests}");
     for request in 1..=requests {
         let registry = FakeRegistry::start().await;
-        let (v2, digests) = published(&registry).await;
+        let (v2, digests) = publish_v1(&registry).await;
         let machine = Machine::new();
-        let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
-        tokio::select! {
-            published = machine.publish(&v2) => drop(published.expect("a release")),
-            () = hangs.wait_until_used() => {}
-        }
+        kill_at_request(&registry, request, machine.publish(&v2)).await;
         registry.clear_faults();
         machine.wait_until_stopped().await;
         assert_eq!(machine.publish_whole(&v2).await, digests, "killed at request {request}");

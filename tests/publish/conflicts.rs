@@ -1,12 +1,13 @@
-//! Tags that stand for something else, and runs that meet each other.
+//! Version tags that point to other images, and concurrent runs.
 
 use basegen::error::ExitCode;
 
+use crate::count_writes;
 use crate::harness::machine::{Machine, Release, published_tags, release, run_during_hang};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
-async fn a_version_that_is_taken_stops_before_anything_is_done() {
+async fn rejects_a_published_version_with_different_content_before_the_build() {
     let registry = FakeRegistry::start().await;
     Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     registry.clear_requests();
@@ -15,11 +16,11 @@ async fn a_version_that_is_taken_stops_before_anything_is_done() {
     assert_eq!(error.exit_code(), ExitCode::Conflict);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert_eq!(machine.built_targets(), Vec::<String>::new());
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
 }
 
 #[tokio::test]
-async fn a_version_that_cannot_be_compared_says_why() {
+async fn rejects_a_published_version_that_cannot_be_compared() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     Machine::new().publish_whole(&v1).await;
@@ -34,7 +35,7 @@ async fn a_version_that_cannot_be_compared_says_why() {
 }
 
 #[tokio::test]
-async fn a_version_can_be_overwritten_on_demand() {
+async fn overwrite_replaces_a_published_version() {
     let registry = FakeRegistry::start().await;
     let first = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let machine = Machine { overwrite: true, ..Machine::new() };
@@ -43,9 +44,9 @@ async fn a_version_can_be_overwritten_on_demand() {
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&second[1]));
 }
 
-/// As when an old job is run again.
+/// Happens when the job of an old release is rerun.
 #[tokio::test]
-async fn an_older_release_takes_no_alias_back() {
+async fn an_older_release_does_not_move_aliases() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
@@ -58,7 +59,7 @@ async fn an_older_release_takes_no_alias_back() {
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&new[0]));
     assert_eq!(registry.tag("acme/a", "basegen-release"), newest);
     assert!(registry.tag("acme/a", "basegen-release-v1.5").is_some());
-    // Unless someone wants it so.
+    // `--overwrite` moves them.
     let machine = Machine { overwrite: true, ..Machine::new() };
     machine.publish_whole(&late).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&old[0]));
@@ -66,7 +67,7 @@ async fn an_older_release_takes_no_alias_back() {
 }
 
 #[tokio::test]
-async fn building_anew_needs_a_new_version() {
+async fn a_forced_rebuild_requires_a_new_version() {
     let registry = FakeRegistry::start().await;
     let machine = Machine { force: true, ..Machine::new() };
     machine.publish_whole(&release(&registry, "v1", "x")).await;
@@ -78,7 +79,7 @@ async fn building_anew_needs_a_new_version() {
 }
 
 #[tokio::test]
-async fn an_immutable_tag_with_the_same_digest_is_done() {
+async fn accepts_an_immutable_tag_with_the_same_digest() {
     let registry = FakeRegistry::start().await;
     registry.set_immutable_tags(true);
     let mut v1 = release(&registry, "v1", "x");
@@ -95,75 +96,88 @@ async fn an_immutable_tag_with_the_same_digest_is_done() {
     assert_eq!(error.exit_code(), ExitCode::Conflict);
 }
 
-/// Two machines publish the same version. The slower one stops before it sets a tag.
+/// Two machines publish the same version. The slow one stops before it sets a tag.
 #[tokio::test]
-async fn a_run_that_was_overtaken_moves_no_tag() {
+async fn a_run_moves_no_tag_that_a_concurrent_run_has_set() {
     let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+    let hang = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
-    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let (error, digests) =
-        run_during_hang(&hangs, slow.publish_error(&mine), quick.publish_whole(&theirs)).await;
+    let (slow_release, quick_release) =
+        (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let (error, digests) = run_during_hang(
+        &hang,
+        slow.publish_error(&slow_release),
+        quick.publish_whole(&quick_release),
+    )
+    .await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
-/// Two machines set tags at the same time. Both report the conflict.
+/// Two machines set the tags of one version at the same time. The machine whose tag was moved writes no release set.
 #[tokio::test]
-async fn a_mixture_is_believed_by_nobody() {
+async fn a_run_reports_tags_that_a_concurrent_run_has_moved() {
     let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
+    let hang = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine { overwrite: true, ..Machine::new() });
-    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let (error, _) =
-        run_during_hang(&hangs, slow.publish_error(&mine), quick.publish_whole(&theirs)).await;
+    let (slow_release, quick_release) =
+        (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let (error, _) = run_during_hang(
+        &hang,
+        slow.publish_error(&slow_release),
+        quick.publish_whole(&quick_release),
+    )
+    .await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert!(
         published_tags(&registry).contains(&"basegen-release-v1".to_owned()),
-        "the quick one's"
+        "the release set of the quick run"
     );
 }
 
-/// A second machine sets a tag after the first one has looked it up. The tag stays.
+/// A second machine sets a tag after the first one has surveyed the registry. The tag does not move.
 #[tokio::test]
-async fn a_tag_that_is_set_meanwhile_is_not_moved() {
+async fn a_tag_that_is_set_after_the_survey_is_not_moved() {
     let registry = FakeRegistry::start().await;
-    // The second look is the one before the tags of the version are set.
-    let hangs = registry.fail(Rule::nth(2, "HEAD", "*/acme/a/manifests/a-v1", Fault::Hang));
+    // The second request for the tag comes immediately before the version tags are set.
+    let hang = registry.fail(Rule::nth(2, "HEAD", "*/acme/a/manifests/a-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
-    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let b = Release { rows: vec![theirs.rows[1].clone()], version: None, sets: Vec::new() };
+    let (slow_release, quick_release) =
+        (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let only_b =
+        Release { rows: vec![quick_release.rows[1].clone()], version: None, sets: Vec::new() };
     let (error, digests) =
-        run_during_hang(&hangs, slow.publish_error(&mine), quick.publish_whole(&b)).await;
+        run_during_hang(&hang, slow.publish_error(&slow_release), quick.publish_whole(&only_b))
+            .await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[0]));
 }
 
 #[tokio::test]
-async fn a_release_that_is_overtaken_by_a_newer_one_takes_no_alias_back() {
+async fn an_older_release_that_ends_last_does_not_move_aliases() {
     let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
+    let hang = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
     let (old, new) =
-        run_during_hang(&hangs, slow.publish_whole(&v1), quick.publish_whole(&v2)).await;
+        run_during_hang(&hang, slow.publish_whole(&v1), quick.publish_whole(&v2)).await;
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&old[1]));
     assert_eq!(registry.tag("acme/b", "b").as_ref(), Some(&new[1]));
     assert!(slow.warnings().iter().any(|text| text.contains("v2 is released already")));
 }
 
-/// A part of the matrix is released while all of it is: what is staged first is what both name.
+/// A partial release runs during a whole one. Both tag the image that was staged first.
 #[tokio::test]
-async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
+async fn concurrent_whole_and_partial_releases_tag_the_same_image() {
     let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
-    let (all, part) = (Machine::new(), Machine::with_different_output());
+    let hang = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+    let (whole, partial) = (Machine::new(), Machine::with_different_output());
     let v1 = release(&registry, "v1", "x");
-    let b = Release { rows: vec![v1.rows[1].clone()], version: None, sets: Vec::new() };
-    let (digests, of_b) =
-        run_during_hang(&hangs, all.publish_whole(&v1), part.publish_whole(&b)).await;
-    assert_eq!(digests[1], of_b[0]);
-    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));
+    let only_b = Release { rows: vec![v1.rows[1].clone()], version: None, sets: Vec::new() };
+    let (digests, digests_of_b) =
+        run_during_hang(&hang, whole.publish_whole(&v1), partial.publish_whole(&only_b)).await;
+    assert_eq!(digests[1], digests_of_b[0]);
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests_of_b[0]));
 }

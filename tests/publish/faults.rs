@@ -1,4 +1,4 @@
-//! What a registry may do wrong while a release is made.
+//! Registry faults during a release.
 
 use basegen::engine::Outcome;
 use basegen::error::ExitCode;
@@ -7,7 +7,7 @@ use crate::harness::machine::{Machine, RELEASE_TAGS, Release, published_tags, re
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
-async fn when_a_tag_fails_the_next_run_sets_the_rest() {
+async fn the_next_run_sets_tags_that_failed() {
     let registry = FakeRegistry::start().await;
     let denied = Fault::error(403, "DENIED", "not this one");
     registry.fail(Rule::every("PUT", "*/manifests/b-v1", denied));
@@ -16,7 +16,7 @@ async fn when_a_tag_fails_the_next_run_sets_the_rest() {
     let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
-    assert_eq!(published_tags(&registry), ["a-v1"], "neither aliases nor a set");
+    assert_eq!(published_tags(&registry), ["a-v1"], "no alias and no release set");
 
     registry.clear_faults();
     registry.clear_requests();
@@ -28,7 +28,7 @@ async fn when_a_tag_fails_the_next_run_sets_the_rest() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_asked_for_again() {
+async fn a_request_is_repeated_after_a_lost_response() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::first("PUT", "*/manifests/*", Fault::CommitThenDrop));
     registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::CommitThenDrop));
@@ -37,11 +37,11 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_wrong_digest_stops_the_release_before_any_tag() {
+async fn a_wrong_digest_stops_the_release_before_any_tag_is_set() {
     let registry = FakeRegistry::start().await;
     let wrong = basegen::image::Digest::of(b"something else").to_string();
     let fault = Fault::Headers(vec![("docker-content-digest", wrong)]);
-    // The pushes by digest and the staging tags pass; what is read back for the tags does not.
+    // Pushes and staging tags succeed. Only the check of the digest before the version tags fails.
     registry.fail(Rule::every("HEAD", "*/acme/b/manifests/sha256:*", fault));
     let machine = Machine::new();
     let error = machine.publish_error(&release(&registry, "v1", "x")).await;
@@ -50,7 +50,7 @@ async fn a_wrong_digest_stops_the_release_before_any_tag() {
 }
 
 #[tokio::test]
-async fn an_answer_without_location_or_digest_is_no_fault() {
+async fn accepts_responses_without_location_and_digest() {
     let registry = FakeRegistry::start().await;
     let bare = vec![("location", String::new()), ("docker-content-digest", String::new())];
     registry.fail(Rule::every("PUT", "*/manifests/*", Fault::Headers(bare)));
@@ -59,7 +59,7 @@ async fn an_answer_without_location_or_digest_is_no_fault() {
 }
 
 #[tokio::test]
-async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
+async fn no_tag_is_set_while_one_of_two_registries_is_down() {
     for fault in [Fault::status(503), Fault::Drop] {
         let (up, down) = (FakeRegistry::start().await, FakeRegistry::start().await);
         let both = Release {
@@ -70,7 +70,7 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
             version: None,
             sets: Vec::new(),
         };
-        // It goes down when the first of its blobs is to be pushed.
+        // The registry goes down at the first push of a blob.
         down.fail(Rule::every("POST", "*", fault));
         let machine = Machine::new();
         let outcomes = machine.publish_unfinished(&both).await;
@@ -78,13 +78,13 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
         assert_eq!((published_tags(&up), published_tags(&down)), (Vec::new(), Vec::new()));
         down.clear_faults();
         machine.publish_whole(&both).await;
-        assert_eq!(machine.built_targets(), ["a", "b"], "what is there is not built again");
+        assert_eq!(machine.built_targets(), ["a", "b"], "the staged image is not rebuilt");
         assert_eq!(published_tags(&up), ["a", "a-v1"]);
     }
 }
 
 #[tokio::test]
-async fn an_image_that_fails_its_checks_stops_the_release() {
+async fn a_failed_check_stops_the_release() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
     machine.engine.failing_targets.insert("b".to_owned());
@@ -97,7 +97,7 @@ async fn an_image_that_fails_its_checks_stops_the_release() {
 }
 
 #[tokio::test]
-async fn an_image_that_vanishes_is_noticed_at_the_barrier() {
+async fn the_barrier_detects_a_deleted_image() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");

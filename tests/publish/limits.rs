@@ -1,4 +1,4 @@
-//! Limits of images: no release loses a GPU, and none is too large.
+//! Limits of images: the GPUs that they support, and `max_size`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use basegen::publish::Staged;
 use crate::harness::machine::{Machine, RELEASE_TAGS, Release, job_file, published_tags, release};
 use crate::harness::registry::FakeRegistry;
 
-/// The release `version` whose second image has a library with machine code for `sm`.
+/// Returns a release whose second image has a library with machine code for `sm`.
 fn gpu_release(registry: &FakeRegistry, version: &str, sm: &[&str]) -> Release {
     let mut release = release(registry, version, &format!("x{}", sm.len()));
     let sm = sm.iter().map(|name| (*name).to_owned()).collect();
@@ -24,7 +24,7 @@ fn gpu_release(registry: &FakeRegistry, version: &str, sm: &[&str]) -> Release {
 }
 
 #[tokio::test]
-async fn a_release_that_loses_a_gpu_is_refused_before_anything_is_built() {
+async fn rejects_a_release_that_loses_a_gpu_before_the_build() {
     let registry = FakeRegistry::start().await;
     Machine::new().publish_whole(&gpu_release(&registry, "v1", &["50", "60", "90"])).await;
     let mut v2 = gpu_release(&registry, "v2", &["90"]);
@@ -41,13 +41,13 @@ async fn a_release_that_loses_a_gpu_is_refused_before_anything_is_built() {
     let gpu = v2.rows[1].gpu.as_mut().expect("facts");
     gpu.droppable.push("60".to_owned());
     machine.publish_whole(&v2).await;
-    // The same again compares nothing, and a later release may have more.
+    // A second run compares nothing, and a later release may support more GPUs.
     machine.publish_whole(&v2).await;
     machine.publish_whole(&gpu_release(&registry, "v3", &["80", "90"])).await;
 }
 
 #[tokio::test]
-async fn an_image_that_is_too_large_is_staged_and_gets_no_tag() {
+async fn an_image_above_max_size_is_staged_but_gets_no_version_tag() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     v1.rows[0].max_size = Some(Size(10));
@@ -59,15 +59,15 @@ async fn an_image_that_is_too_large_is_staged_and_gets_no_tag() {
     assert_eq!(published_tags(&registry), Vec::<String>::new());
     assert!(machine.stage(&v1).await.is_err());
 
-    let mut higher = v1.clone();
-    higher.rows[0].max_size = Some(Size(11));
-    let Ok(Staged::All { digests, built: 0 }) = machine.stage(&higher).await else {
+    let mut raised = v1.clone();
+    raised.rows[0].max_size = Some(Size(11));
+    let Ok(Staged::All { digests, built: 0 }) = machine.stage(&raised).await else {
         panic!("the images are staged")
     };
-    let files = [job_file("a.json", &higher, &digests)];
+    let files = [job_file("a.json", &raised, &digests)];
     let error = machine.promote(&v1, &files).await.expect_err("too large");
     assert!(error.to_string().starts_with("an image is larger"), "{error}");
-    machine.promote(&higher, &files).await.expect("tags");
+    machine.promote(&raised, &files).await.expect("tags");
     assert_eq!(published_tags(&registry), RELEASE_TAGS);
     assert_eq!(machine.built_targets().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Images that are copied and not built.
+//! Mirrored images: they are copied and not built.
 
 use basegen::error::{ExitCode, Report};
 use basegen::image::{Digest, Platform};
@@ -9,11 +9,12 @@ use serde_json::json;
 
 use crate::harness::machine::{Machine, RELEASE_TAGS, Release, job_file, published_tags, release};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::{count_writes, kill_at_request};
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-/// Stores an image in the repository `path`, whose manifest has spaces and fields that nobody knows. Returns its descriptor.
+/// Stores an image in the repository `path`. Its manifest has whitespace and unknown fields. Returns its descriptor.
 fn add_image(registry: &FakeRegistry, path: &str, name: &str) -> serde_json::Value {
     let blob = |media_type: &str, text: String| {
         let (digest, size) = (registry.add_blob(path, text.clone()), text.len());
@@ -31,10 +32,11 @@ fn add_image(registry: &FakeRegistry, path: &str, name: &str) -> serde_json::Val
         ],
         "x-vendor": { "unknown": [1, 2] },
     });
-    add(registry, path, Manifest::OCI_IMAGE, &manifest)
+    add_manifest(registry, path, Manifest::OCI_IMAGE, &manifest)
 }
 
-fn add(
+/// Stores a manifest under a tag of its own. Returns its descriptor.
+fn add_manifest(
     registry: &FakeRegistry,
     path: &str,
     media_type: &str,
@@ -46,7 +48,7 @@ fn add(
     json!({ "mediaType": media_type, "digest": digest, "size": size })
 }
 
-/// Stores an index of two platforms with an attestation. Returns its digest.
+/// Stores an index of two platforms and an attestation. Returns its digest.
 fn add_index(registry: &FakeRegistry, path: &str, name: &str) -> Digest {
     let platforms = ["amd64", "arm64"].map(|architecture| {
         let mut image = add_image(registry, path, &format!("{name} for {architecture}"));
@@ -58,11 +60,11 @@ fn add_index(registry: &FakeRegistry, path: &str, name: &str) -> Digest {
     let manifests: Vec<_> = platforms.into_iter().chain([attestation]).collect();
     let index =
         json!({ "schemaVersion": 2, "mediaType": Manifest::OCI_INDEX, "manifests": manifests });
-    let descriptor = add(registry, path, Manifest::OCI_INDEX, &index);
+    let descriptor = add_manifest(registry, path, Manifest::OCI_INDEX, &index);
     descriptor["digest"].as_str().expect("a digest").parse().expect("a digest")
 }
 
-/// The release `v1` of two images that are copies of those in the repository `path` of `source`.
+/// Returns the release `v1`, whose images mirror two images of the repository `path` of `source`, and their digests.
 fn mirrored(source: &FakeRegistry, path: &str, registry: &FakeRegistry) -> (Release, Vec<Digest>) {
     let mut v1 = release(registry, "v1", "x");
     let digests: Vec<Digest> = ["a", "b"].map(|name| add_index(source, path, name)).into();
@@ -75,7 +77,7 @@ fn mirrored(source: &FakeRegistry, path: &str, registry: &FakeRegistry) -> (Rele
     (v1, digests)
 }
 
-/// Verifies that `registry` has the bytes of `source` under each version tag.
+/// Asserts that the manifest of each version tag in `registry` has the bytes of the manifest in `source`.
 fn assert_same(source: &FakeRegistry, registry: &FakeRegistry, digests: &[Digest]) {
     for (name, digest) in ["a", "b"].iter().zip(digests) {
         let (path, tag) = (format!("acme/{name}"), format!("{name}-v1"));
@@ -95,17 +97,17 @@ async fn an_index_is_copied_byte_for_byte_without_an_engine() {
     assert!(!machine.has_connected());
     assert_eq!(published_tags(&registry), RELEASE_TAGS);
     assert_same(&source, &registry, &digests);
-    assert_eq!(source.count("PUT", "*") + source.count("POST", "*"), 0);
+    assert_eq!(count_writes(&source), 0);
 
-    // Nothing is left to do.
+    // A second run changes nothing.
     [&source, &registry].into_iter().for_each(FakeRegistry::clear_requests);
     assert_eq!(machine.publish_whole(&v1).await, digests);
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
     assert_eq!(source.count("*", "*"), 0);
 }
 
 #[tokio::test]
-async fn a_registry_gets_each_blob_of_mirrored_images_once() {
+async fn each_blob_of_mirrored_images_is_uploaded_once() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
     Machine::new().publish_whole(&v1).await;
@@ -127,17 +129,17 @@ async fn a_registry_gets_each_blob_of_mirrored_images_once() {
 }
 
 #[tokio::test]
-async fn images_of_the_same_registry_are_mounted() {
+async fn blobs_of_the_same_registry_are_mounted() {
     let registry = FakeRegistry::start().await;
     let (v1, digests) = mirrored(&registry, "vendor/server", &registry);
     Machine::new().publish_whole(&v1).await;
     assert_same(&registry, &registry, &digests);
     assert_eq!(registry.count("GET", "*/blobs/*"), 0);
-    assert_eq!(registry.uploaded_bytes(), 2, "that of the release set");
+    assert_eq!(registry.uploaded_bytes(), 2, "only the blob of the release set");
 }
 
 #[tokio::test]
-async fn a_mirrored_image_is_in_all_registries() {
+async fn a_mirrored_image_is_copied_to_all_registries() {
     let source = FakeRegistry::start().await;
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
     let (v1, digests) = mirrored(&source, "vendor/server", &both[0]);
@@ -153,7 +155,7 @@ async fn a_mirrored_image_is_in_all_registries() {
 async fn a_version_tag_that_already_points_to_the_mirrored_image_is_kept() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
-    // Somebody has copied one of them with another tool.
+    // One of them was copied with another tool.
     add_index(&registry, "acme/a", "a");
     let index = registry.manifest("acme/a", &digests[0].to_string()).expect("an index");
     registry.add_manifest("acme/a", "a-v1", Manifest::OCI_INDEX, index);
@@ -162,7 +164,7 @@ async fn a_version_tag_that_already_points_to_the_mirrored_image_is_kept() {
 }
 
 #[tokio::test]
-async fn another_image_under_the_version_tag_is_a_conflict() {
+async fn a_version_tag_that_points_to_another_image_is_a_conflict() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
     Machine::new().publish_whole(&v1).await;
@@ -173,7 +175,7 @@ async fn another_image_under_the_version_tag_is_a_conflict() {
     registry.clear_requests();
     let error = Machine::new().publish_error(&other).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
     assert_same(&source, &registry, &digests);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     let machine = Machine { overwrite: true, ..Machine::new() };
@@ -182,7 +184,7 @@ async fn another_image_under_the_version_tag_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_source_that_does_not_exist_stops_the_release() {
+async fn rejects_a_missing_source() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (mut v1, _) = mirrored(&source, "vendor/server", &registry);
     v1.rows[1].mirror.as_mut().expect("a mirror").digest = Digest::of(b"nothing");
@@ -193,7 +195,7 @@ async fn a_source_that_does_not_exist_stops_the_release() {
 }
 
 #[tokio::test]
-async fn mirrored_images_are_checked_where_they_are_published() {
+async fn mirrored_images_are_checked_in_their_target_repository() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, digests) = mirrored(&source, "vendor/server", &registry);
     let v1 = v1.with_checks("one");
@@ -207,7 +209,11 @@ async fn mirrored_images_are_checked_where_they_are_published() {
     assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_same(&source, &registry, &digests);
     assert_eq!(machine.publish_whole(&v1).await, digests);
-    assert_eq!(machine.checked_targets(), ["a", "b"], "they have passed");
+    assert_eq!(
+        machine.checked_targets(),
+        ["a", "b"],
+        "images that have passed are not checked again"
+    );
 }
 
 #[tokio::test]
@@ -220,16 +226,16 @@ async fn jobs_stage_mirrored_images_and_a_merge_needs_no_file() {
     let file = job_file("images.json", &v1, &digests);
     assert_eq!(machine.promote(&v1, &[file]).await.expect("a release"), digests);
     assert_eq!(published_tags(&registry), RELEASE_TAGS);
-    // A merge copies what no job has staged.
+    // A merge copies images that no job has staged.
     let other = FakeRegistry::start().await;
     let (v1, digests) = mirrored(&source, "vendor/server", &other);
     assert_eq!(machine.promote(&v1, &[]).await.expect("a release"), digests);
     assert_same(&source, &other, &digests);
 }
 
-/// The connections break within a blob: once on the way from the source, once on the way to the registry.
+/// The connection breaks within a blob: once during the download, once during the upload.
 #[tokio::test]
-async fn a_copy_that_breaks_is_repeated() {
+async fn an_interrupted_copy_is_repeated() {
     for breaks_at_source in [true, false] {
         let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
         let (v1, digests) = mirrored(&source, "vendor/server", &registry);
@@ -243,9 +249,9 @@ async fn a_copy_that_breaks_is_repeated() {
     }
 }
 
-/// A source that sends other bytes than it promises is noticed by the registry, and no tag is set.
+/// The source serves bytes that do not match their digest. The registry rejects them, and no tag is set.
 #[tokio::test]
-async fn wrong_bytes_are_not_published() {
+async fn bytes_with_a_wrong_digest_are_not_published() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
     let wrong =
@@ -257,31 +263,27 @@ async fn wrong_bytes_are_not_published() {
 
 /// The run is killed at each request to the source and to the registry in turn.
 #[tokio::test]
-async fn a_copy_that_is_killed_at_any_request_is_finished_by_the_next() {
+async fn the_next_run_completes_a_copy_that_was_killed_at_any_request() {
     let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let (v1, _) = mirrored(&source, "vendor/server", &registry);
     Machine::new().publish_whole(&v1).await;
     let requests = [&source, &registry].map(|registry| registry.count("*", "*"));
-    for (killed, requests) in requests.into_iter().enumerate() {
+    for (index, requests) in requests.into_iter().enumerate() {
         for request in 1..=requests {
             let both = [FakeRegistry::start().await, FakeRegistry::start().await];
             let (v1, digests) = mirrored(&both[0], "vendor/server", &both[1]);
             let machine = Machine::new();
-            let hangs = both[killed].fail(Rule::nth(request, "*", "*", Fault::Hang));
-            tokio::select! {
-                published = machine.publish(&v1) => drop(published.expect("a release")),
-                () = hangs.wait_until_used() => {}
-            }
-            both[killed].clear_faults();
+            kill_at_request(&both[index], request, machine.publish(&v1)).await;
+            both[index].clear_faults();
             assert_eq!(
                 machine.publish_whole(&v1).await,
                 digests,
-                "killed at request {request} of {killed}"
+                "killed at request {request} to registry {index}"
             );
             assert_eq!(
                 published_tags(&both[1]),
                 RELEASE_TAGS,
-                "killed at request {request} of {killed}"
+                "killed at request {request} to registry {index}"
             );
             assert_same(&both[0], &both[1], &digests);
         }

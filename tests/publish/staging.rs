@@ -1,4 +1,4 @@
-//! Releases in two halves: jobs that stage, and one that names.
+//! Releases in several jobs: jobs that stage images, and one that merges their results and sets the tags.
 
 use basegen::error::{ExitCode, Explain as _, Report};
 use basegen::image::Digest;
@@ -9,19 +9,20 @@ use crate::harness::machine::{
     run_during_hang,
 };
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::{count_writes, kill_at_request};
 
-/// The rows of `release` one by one, as two jobs are given them.
+/// Splits `release` into two partial releases of one row each.
 fn halves(release: &Release) -> [Release; 2] {
-    let half = |at: usize| Release {
-        rows: vec![release.rows[at].clone()],
+    let half = |index: usize| Release {
+        rows: vec![release.rows[index].clone()],
         version: None,
         sets: Vec::new(),
     };
     [half(0), half(1)]
 }
 
-/// Stages both halves of `v1`, each on a machine of its own, and gives what the jobs write.
-async fn two_jobs(v1: &Release) -> [JobFile; 2] {
+/// Stages each half of `v1` on a machine of its own. Returns the metadata files of the two jobs.
+async fn stage_in_two_jobs(v1: &Release) -> [JobFile; 2] {
     let [mut one, mut two] = halves(v1);
     let machines = [Machine::new(), Machine::new()];
     let digests = tokio::join!(
@@ -34,13 +35,13 @@ async fn two_jobs(v1: &Release) -> [JobFile; 2] {
 }
 
 #[tokio::test]
-async fn what_is_staged_has_no_name_and_is_not_built_again() {
+async fn staged_images_get_no_version_tags_and_are_not_rebuilt() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");
     let digests = machine.stage_whole(&v1).await;
     assert_eq!(published_tags(&registry), Vec::<String>::new());
-    // On another machine, and then for the release itself.
+    // Neither another staging job nor the release builds them.
     let other = Machine::new();
     assert_eq!(other.stage_whole(&v1).await, digests);
     assert_eq!(other.publish_whole(&v1).await, digests);
@@ -48,24 +49,24 @@ async fn what_is_staged_has_no_name_and_is_not_built_again() {
 }
 
 #[tokio::test]
-async fn two_jobs_and_one_that_names_make_the_same_release_as_one() {
+async fn a_merge_of_two_jobs_equals_a_release_of_one_run() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
-    let files = two_jobs(&v1).await;
+    let files = stage_in_two_jobs(&v1).await;
     assert_eq!(published_tags(&registry), Vec::<String>::new());
     let machine = Machine::new();
     let digests = machine.promote(&v1, &files).await.expect("a release");
     assert_eq!(published_tags(&registry), RELEASE_TAGS);
     let alone = FakeRegistry::start().await;
     assert_eq!(Machine::new().publish_whole(&release(&alone, "v1", "x")).await, digests);
-    // Once more: nothing is left to do.
+    // A second merge changes nothing.
     registry.clear_requests();
     assert_eq!(machine.promote(&v1, &files).await.expect("a release"), digests);
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
 }
 
 #[tokio::test]
-async fn what_is_unchanged_needs_no_file() {
+async fn unchanged_images_need_no_metadata_file() {
     let registry = FakeRegistry::start().await;
     let first = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let v2 = release(&registry, "v2", "x");
@@ -74,7 +75,7 @@ async fn what_is_unchanged_needs_no_file() {
 }
 
 #[tokio::test]
-async fn a_variant_that_is_nowhere_stops_the_release() {
+async fn a_merge_rejects_missing_images() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let [one, _] = halves(&v1);
@@ -82,24 +83,24 @@ async fn a_variant_that_is_nowhere_stops_the_release() {
     let file =
         JobFile { failed: ["b".to_owned()].into(), ..job_file("images-1.json", &v1, &digests) };
     let failed = Machine::new().promote(&v1, &[file]).await.expect_err("refused");
-    let nowhere = Machine::new().promote(&v1, &[]).await;
+    let missing = Machine::new().promote(&v1, &[]).await;
     assert!(
-        matches!(nowhere, Err(PublishError::NotStaged { ref absent, .. }) if absent.len() == 1)
+        matches!(missing, Err(PublishError::NotStaged { ref absent, .. }) if absent.len() == 1)
     );
     assert_eq!(failed.exit_code(), ExitCode::Registry);
     assert_eq!(published_tags(&registry), Vec::<String>::new());
     let reports =
-        [failed, nowhere.expect_err("refused")].map(|error| Report::from(error).to_string());
+        [failed, missing.expect_err("refused")].map(|error| Report::from(error).to_string());
     insta::assert_snapshot!(reports.join("\n\n"));
 }
 
-/// What the files say of two images that are not what was staged: the one is nowhere, the other
-/// is made of something else.
+/// Stages `v1` in two jobs. Returns their metadata files with wrong digests, and the staged digests. The digest of `a`
+/// is that of no image, the digest of `b` that of an image with other inputs.
 async fn wrong_files(registry: &FakeRegistry, v1: &Release) -> ([JobFile; 2], [Digest; 2]) {
-    let [mut one, mut two] = two_jobs(v1).await;
-    let mut stranger = row(&registry.repository("acme/b"), "b", "v1", "y").job;
-    stranger.references.truncate(1);
-    let pushed = Machine::new().engine.push(&stranger).await.expect("pushed");
+    let [mut one, mut two] = stage_in_two_jobs(v1).await;
+    let mut other = row(&registry.repository("acme/b"), "b", "v1", "y").job;
+    other.references.truncate(1);
+    let pushed = Machine::new().engine.push(&other).await.expect("pushed");
     let staged = [(&mut one, "a", Digest::of(b"nothing")), (&mut two, "b", pushed)];
     let staged = staged.map(|(file, id, digest)| {
         std::mem::replace(&mut file.images.get_mut(id).expect("an image").digest, digest)
@@ -107,15 +108,16 @@ async fn wrong_files(registry: &FakeRegistry, v1: &Release) -> ([JobFile; 2], [D
     ([one, two], staged)
 }
 
-fn told(text: &str, files: &[JobFile; 2], registry: &FakeRegistry) -> String {
-    let [nothing, pushed] = [&files[0].images["a"], &files[1].images["b"]];
+/// Replaces the host of the registry and the digests of [`wrong_files`] by names.
+fn with_names(text: &str, files: &[JobFile; 2], registry: &FakeRegistry) -> String {
+    let [missing, pushed] = [&files[0].images["a"], &files[1].images["b"]];
     text.replace(&pushed.digest.to_string(), "PUSHED")
-        .replace(&nothing.digest.to_string(), "NOTHING")
+        .replace(&missing.digest.to_string(), "NOTHING")
         .replace(&registry.host(), "HOST")
 }
 
 #[tokio::test]
-async fn an_image_that_the_registry_does_not_know_stops_the_release() {
+async fn a_merge_rejects_digests_that_the_registry_does_not_confirm() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let (files, _) = wrong_files(&registry, &v1).await;
@@ -125,41 +127,45 @@ async fn an_image_that_the_registry_does_not_know_stops_the_release() {
         }
     }
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
-    insta::assert_snapshot!(told(&Report::from(error).to_string(), &files, &registry));
+    insta::assert_snapshot!(with_names(&Report::from(error).to_string(), &files, &registry));
     assert_eq!(published_tags(&registry), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn what_is_staged_counts_for_more_than_what_a_file_says() {
+async fn staging_tags_take_precedence_over_metadata_files() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let (files, staged) = wrong_files(&registry, &v1).await;
     let machine = Machine::new();
     assert_eq!(machine.promote(&v1, &files).await.expect("a release"), staged);
-    let warnings = told(&machine.warnings().join("\n"), &files, &registry);
+    let warnings = with_names(&machine.warnings().join("\n"), &files, &registry);
     let [a, b] = staged.map(|digest| digest.to_string());
     insta::assert_snapshot!(warnings.replace(&a, "STAGED A").replace(&b, "STAGED B"));
 }
 
-/// As when two commits of which neither changes an image are pushed one after the other.
+/// Happens if two commits that change no image are pushed in quick succession.
 #[tokio::test]
-async fn two_runs_that_stage_the_same_go_on_with_one_image() {
+async fn two_runs_that_stage_the_same_inputs_use_one_image() {
     let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+    let hang = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::with_different_output());
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "x"));
-    let (mine, theirs) =
-        run_during_hang(&hangs, slow.stage_whole(&v1), quick.stage_whole(&v2)).await;
-    assert_eq!(quick.built_targets().last().map(String::as_str), Some("b"), "both have built it");
-    assert_eq!(mine, theirs);
-    let files = [job_file("images-1.json", &v1, &mine)];
-    assert_eq!(slow.promote(&v1, &files).await.expect("a release"), mine);
+    let (slow_digests, quick_digests) =
+        run_during_hang(&hang, slow.stage_whole(&v1), quick.stage_whole(&v2)).await;
+    assert_eq!(
+        quick.built_targets().last().map(String::as_str),
+        Some("b"),
+        "both runs have built it"
+    );
+    assert_eq!(slow_digests, quick_digests);
+    let files = [job_file("images-1.json", &v1, &slow_digests)];
+    assert_eq!(slow.promote(&v1, &files).await.expect("a release"), slow_digests);
     assert_eq!(slow.warnings(), Vec::<String>::new());
 }
 
-/// What was built anew is not replaced by what its staging tag keeps.
+/// The image behind the staging tag does not replace an image of a forced rebuild.
 #[tokio::test]
-async fn what_is_staged_anew_and_cannot_be_is_not_forgotten() {
+async fn a_merge_rejects_forced_rebuilds_whose_staging_tags_could_not_move() {
     let registry = FakeRegistry::start().await;
     Machine::new().stage_whole(&release(&registry, "v1", "x")).await;
     registry.set_immutable_tags(true);
@@ -171,9 +177,8 @@ async fn what_is_staged_anew_and_cannot_be_is_not_forgotten() {
     assert!(matches!(error, PublishError::NotStaged { ref absent, .. } if absent.len() == 2));
 }
 
-/// What was built anew for a version that is released is named on demand.
 #[tokio::test]
-async fn what_is_staged_anew_replaces_a_release_on_demand() {
+async fn a_merge_of_forced_rebuilds_replaces_a_release_with_overwrite() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let first = Machine::new().publish_whole(&v1).await;
@@ -182,7 +187,7 @@ async fn what_is_staged_anew_replaces_a_release_on_demand() {
     assert_ne!(first, second);
     let files = [JobFile { forced: true, ..job_file("images-1.json", &v1, &second) }];
     let machine = Machine { overwrite: false, ..machine };
-    let error = machine.promote(&v1, &files).await.expect_err("taken");
+    let error = machine.promote(&v1, &files).await.expect_err("already published");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     let machine = Machine { overwrite: true, ..machine };
     assert_eq!(machine.promote(&v1, &files).await.expect("a release"), second);
@@ -190,27 +195,27 @@ async fn what_is_staged_anew_replaces_a_release_on_demand() {
 }
 
 #[tokio::test]
-async fn files_that_do_not_fit_together_are_refused() {
+async fn a_merge_rejects_metadata_files_of_different_releases() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
-    let [one, two] = two_jobs(&v1).await;
-    let [of_y, _] = two_jobs(&release(&registry, "v2", "y")).await;
-    let mut twice = two.clone();
-    "images-3.json".clone_into(&mut twice.name);
-    twice.images.get_mut("b").expect("an image").digest = Digest::of(b"another");
-    let mut stranger = one.clone();
-    let image = stranger.images.remove("a").expect("an image");
-    stranger.images.insert("c".to_owned(), image);
-    "images-4.json".clone_into(&mut stranger.name);
-    let files = [JobFile { name: "old.json".to_owned(), ..of_y }, two.clone(), stranger];
+    let [one, two] = stage_in_two_jobs(&v1).await;
+    let [old, _] = stage_in_two_jobs(&release(&registry, "v2", "y")).await;
+    let mut rebuilt = two.clone();
+    "images-3.json".clone_into(&mut rebuilt.name);
+    rebuilt.images.get_mut("b").expect("an image").digest = Digest::of(b"another");
+    let mut unknown = one.clone();
+    let image = unknown.images.remove("a").expect("an image");
+    unknown.images.insert("c".to_owned(), image);
+    "images-4.json".clone_into(&mut unknown.name);
+    let files = [JobFile { name: "old.json".to_owned(), ..old }, two.clone(), unknown];
     let error = join_files(&v1, &files).expect_err("refused");
     insta::assert_snapshot!(Report::from(error).to_string());
-    // Of two images made of the same, the registry says which it is.
-    assert!(join_files(&v1, &[one.clone(), two, twice, one]).is_ok());
+    // Two images of the same inputs are accepted: the registry determines which one is used.
+    assert!(join_files(&v1, &[one.clone(), two, rebuilt, one]).is_ok());
 }
 
 #[tokio::test]
-async fn what_is_not_pinned_cannot_be_staged() {
+async fn an_image_without_a_fingerprint_cannot_be_staged() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     v1.rows[1].fingerprint = None;
@@ -220,7 +225,7 @@ async fn what_is_not_pinned_cannot_be_staged() {
 }
 
 #[tokio::test]
-async fn a_failed_build_is_told_and_the_rest_stays_staged() {
+async fn staging_reports_failed_builds_and_keeps_the_other_images() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
     machine.engine.failing_targets.insert("b".to_owned());
@@ -236,17 +241,17 @@ async fn a_failed_build_is_told_and_the_rest_stays_staged() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
+async fn staging_and_merging_reject_a_published_version_with_different_content() {
     let registry = FakeRegistry::start().await;
     Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let v1 = release(&registry, "v1", "y");
-    let early = Machine::new();
-    let error = early.stage(&v1).await.expect_err("refused");
+    let staging = Machine::new();
+    let error = staging.stage(&v1).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
-    assert_eq!(early.built_targets(), Vec::<String>::new());
+    assert_eq!(staging.built_targets(), Vec::<String>::new());
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
-    let early = Machine { overwrite: true, ..early };
-    let digests = early.stage_whole(&v1).await;
+    let staging = Machine { overwrite: true, ..staging };
+    let digests = staging.stage_whole(&v1).await;
     let files = [job_file("images.json", &v1, &digests)];
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
@@ -255,29 +260,17 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
-/// A staging job and the job that sets the tags are killed at each request in turn. The next run finishes without rebuilding
-/// staged images.
 #[tokio::test]
-async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
+async fn the_next_run_completes_a_staging_job_that_was_killed_at_any_request() {
     let registry = FakeRegistry::start().await;
-    let v1 = release(&registry, "v1", "x").with_checks("one");
-    let digests = Machine::new().stage_whole(&v1).await;
-    let to_stage = registry.count("*", "*");
-    let file = job_file("images.json", &v1, &digests);
-    registry.clear_requests();
-    Machine::new().promote(&v1, std::slice::from_ref(&file)).await.expect("a release");
-    let to_name = registry.count("*", "*");
-    assert!(to_stage > 10 && to_name > 15, "{to_stage} and {to_name}");
-
-    for request in 1..=to_stage {
+    let digests =
+        Machine::new().stage_whole(&release(&registry, "v1", "x").with_checks("one")).await;
+    let requests = registry.count("*", "*");
+    assert!(requests > 10, "{requests}");
+    for request in 1..=requests {
         let registry = FakeRegistry::start().await;
         let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").with_checks("one"));
-        let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
-        tokio::select! {
-            // The order of requests varies: a run may have needed fewer.
-            staged = machine.stage(&v1) => drop(staged.expect("staged")),
-            () = hangs.wait_until_used() => {}
-        }
+        kill_at_request(&registry, request, machine.stage(&v1)).await;
         registry.clear_faults();
         machine.wait_until_stopped().await;
         let staged: Vec<bool> =
@@ -290,20 +283,26 @@ async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
         }
         assert_eq!(published_tags(&registry), Vec::<String>::new());
     }
+}
 
-    for request in 1..=to_name {
+#[tokio::test]
+async fn the_next_merge_completes_one_that_was_killed_at_any_request() {
+    let registry = FakeRegistry::start().await;
+    let v1 = release(&registry, "v1", "x").with_checks("one");
+    let digests = Machine::new().stage_whole(&v1).await;
+    let file = job_file("images.json", &v1, &digests);
+    registry.clear_requests();
+    Machine::new().promote(&v1, &[file]).await.expect("a release");
+    let requests = registry.count("*", "*");
+    assert!(requests > 15, "{requests}");
+    for request in 1..=requests {
         let registry = FakeRegistry::start().await;
         let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").with_checks("one"));
-        let file = job_file("images.json", &v1, &machine.stage_whole(&v1).await);
-        let files = std::slice::from_ref(&file);
-        let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
-        tokio::select! {
-            named = machine.promote(&v1, files) => drop(named.expect("a release")),
-            () = hangs.wait_until_used() => {}
-        }
+        let files = [job_file("images.json", &v1, &machine.stage_whole(&v1).await)];
+        kill_at_request(&registry, request, machine.promote(&v1, &files)).await;
         registry.clear_faults();
         machine.wait_until_stopped().await;
-        assert_eq!(machine.promote(&v1, files).await.expect("a release"), digests);
+        assert_eq!(machine.promote(&v1, &files).await.expect("a release"), digests);
         assert_eq!(published_tags(&registry), RELEASE_TAGS, "killed at request {request}");
         assert_eq!(machine.built_targets(), ["a", "b"]);
     }

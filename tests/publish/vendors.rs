@@ -3,41 +3,42 @@
 use basegen::error::ExitCode;
 use basegen::publish::{ReleaseSet, SetForm};
 
-use crate::harness::machine::{Machine, Release, published_tags, reference, release, row};
+use crate::count_writes;
+use crate::harness::machine::{Machine, Release, client, published_tags, reference, release, row};
 use crate::harness::registry::{Access, Account, FakeRegistry, Vendor};
 
-/// A registry of `vendor` that asks for tokens, and a machine that has its credentials.
-async fn vendor(vendor: Vendor) -> (FakeRegistry, Machine) {
+/// Starts a registry that behaves like `vendor` and requires tokens. Returns it and a machine with its credentials.
+async fn start(vendor: Vendor) -> (FakeRegistry, Machine) {
     let registry = FakeRegistry::start_with(Access::Bearer(Account::new("me", "secret"))).await;
     registry.set_vendor(vendor);
     let machine = Machine::new().with_password(&registry.host(), "me", "secret");
     (registry, machine)
 }
 
-/// The release set behind a tag of `registry`.
-async fn set(registry: &FakeRegistry, tag: &str) -> ReleaseSet {
+/// Reads the release set with this tag.
+async fn read_set(registry: &FakeRegistry, tag: &str) -> ReleaseSet {
     let tag = reference(&registry.repository("acme/a"), tag);
-    let set = ReleaseSet::read(&crate::harness::machine::client(), &tag).await.expect("an answer");
+    let set = ReleaseSet::read(&client(), &tag).await.expect("a response");
     set.expect("a release set").0
 }
 
 #[tokio::test]
-async fn gitlab_gets_the_release_set_as_an_image() {
+async fn the_release_set_on_gitlab_is_an_image() {
     let registry = FakeRegistry::start().await;
     registry.set_vendor(Vendor::GitLab);
     let (machine, v1) = (Machine::new(), release(&registry, "v1", "x"));
     let digests = machine.publish_whole(&v1).await;
-    let set = set(&registry, "basegen-release-v1").await;
+    let set = read_set(&registry, "basegen-release-v1").await;
     assert_eq!(set.version.as_deref(), Some("v1"));
     assert_eq!(set.images["b"].digest, digests[1]);
-    // Nothing is left to do, and nothing is sent again.
+    // A second run sends nothing.
     registry.clear_requests();
     assert_eq!(machine.publish_whole(&v1).await, digests);
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
 }
 
 #[tokio::test]
-async fn gitlab_keeps_an_older_release_from_taking_aliases_back() {
+async fn an_older_release_moves_no_alias_on_gitlab() {
     let registry = FakeRegistry::start().await;
     registry.set_vendor(Vendor::GitLab);
     let machine = Machine::new();
@@ -45,11 +46,11 @@ async fn gitlab_keeps_an_older_release_from_taking_aliases_back() {
     let new = machine.publish_whole(&release(&registry, "v2", "y")).await;
     machine.publish_whole(&release(&registry, "v1.5", "x")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&new[0]));
-    assert_eq!(set(&registry, "basegen-release").await.version.as_deref(), Some("v2"));
+    assert_eq!(read_set(&registry, "basegen-release").await.version.as_deref(), Some("v2"));
 }
 
 #[tokio::test]
-async fn a_release_set_can_be_an_image_on_demand() {
+async fn the_form_of_a_release_set_can_be_configured() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     v1.sets[0].form = SetForm::Image;
@@ -59,23 +60,23 @@ async fn a_release_set_can_be_an_image_on_demand() {
     assert!(manifest["artifactType"].is_null(), "{manifest}");
     let config = "application/vnd.oci.image.config.v1+json";
     assert_eq!(manifest["config"]["mediaType"], config);
-    assert_eq!(set(&registry, "basegen-release-v1").await.images.len(), 2);
+    assert_eq!(read_set(&registry, "basegen-release-v1").await.images.len(), 2);
 }
 
 #[tokio::test]
-async fn a_repository_that_quay_or_artifactory_hides_is_absent() {
-    for kind in [Vendor::Quay, Vendor::Artifactory] {
-        let (registry, machine) = vendor(kind).await;
+async fn a_repository_that_quay_or_artifactory_hides_counts_as_absent() {
+    for vendor in [Vendor::Quay, Vendor::Artifactory] {
+        let (registry, machine) = start(vendor).await;
         let v1 = release(&registry, "v1", "x");
         let digests = machine.publish_whole(&v1).await;
-        assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]), "{kind:?}");
+        assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]), "{vendor:?}");
         assert_eq!(registry.open_uploads(), 0);
         assert_eq!(machine.publish_whole(&v1).await, digests);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_without_push_access_is_not_absence() {
+async fn a_refusal_without_push_access_is_an_error() {
     let registry = FakeRegistry::start_with(Access::Bearer(Account::new("me", "secret"))).await;
     registry.set_vendor(Vendor::Artifactory);
     let machine = Machine::new();
@@ -114,15 +115,14 @@ async fn a_pull_only_credential_is_reported_before_the_first_build() {
 }
 
 #[tokio::test]
-async fn push_access_is_checked_once_per_repository_and_only_to_push() {
+async fn push_access_is_checked_once_per_repository_and_only_before_a_push() {
     let registry = FakeRegistry::start().await;
-    let rows = (0..6).map(|row_number| {
-        row(&registry.repository("acme/a"), &format!("r{row_number}"), "v1", "x")
-    });
+    let rows =
+        (0..6).map(|number| row(&registry.repository("acme/a"), &format!("r{number}"), "v1", "x"));
     let v1 = Release { rows: rows.collect(), version: None, sets: Vec::new() };
     let machine = Machine::new();
     machine.publish_whole(&v1).await;
-    // One upload for each row's two blobs, and one that was cancelled.
+    // The access check cancels the upload that it starts.
     assert_eq!(registry.count("DELETE", "*/blobs/uploads/*"), 1);
     registry.clear_requests();
     machine.publish_whole(&v1).await;
@@ -130,7 +130,7 @@ async fn push_access_is_checked_once_per_repository_and_only_to_push() {
 }
 
 #[tokio::test]
-async fn releases_with_immutable_tags_work_and_rerun() {
+async fn releases_with_immutable_tags_can_be_rerun() {
     let registry = FakeRegistry::start().await;
     registry.set_immutable_tags(true);
     let version = |version: &str, content: &str| {
@@ -152,25 +152,25 @@ async fn releases_with_immutable_tags_work_and_rerun() {
 }
 
 #[tokio::test]
-async fn aliases_that_cannot_move_say_what_to_do() {
+async fn the_error_for_immutable_aliases_has_a_hint() {
     let registry = FakeRegistry::start().await;
     registry.set_immutable_tags(true);
     let machine = Machine::new();
     machine.publish_whole(&release(&registry, "v1", "x")).await;
     let error = machine.publish_error(&release(&registry, "v2", "y")).await;
-    let mut shown = error.to_string().replace(&registry.host(), "HOST");
+    let mut message = error.to_string().replace(&registry.host(), "HOST");
     for (path, tag) in
         [("acme/a", "a-v1"), ("acme/a", "a-v2"), ("acme/b", "b-v1"), ("acme/b", "b-v2")]
     {
         let digest = registry.tag(path, tag).expect("a version tag").to_string();
-        shown = shown.replace(&digest, &format!("<{tag}>"));
+        message = message.replace(&digest, &format!("<{tag}>"));
     }
-    insta::assert_snapshot!(shown);
+    insta::assert_snapshot!(message);
     assert!(published_tags(&registry).contains(&"b-v2".to_owned()));
 }
 
-/// The manifest requests of a publish that count against the limits of Docker Hub.
-fn manifest_gets(registry: &FakeRegistry) -> usize {
+/// Returns the number of requests that count against the rate limits of Docker Hub.
+fn count_manifest_gets(registry: &FakeRegistry) -> usize {
     registry.count("GET", "*/manifests/*")
 }
 
@@ -187,15 +187,15 @@ async fn a_publish_of_many_images_fetches_few_manifests() {
     };
     let machine = Machine::new();
     machine.publish_whole(&release("v1")).await;
-    let built = manifest_gets(&registry);
-    assert!(built < 100, "{built} of images that were built");
+    let built = count_manifest_gets(&registry);
+    assert!(built < 100, "{built} requests for new images");
     registry.clear_requests();
     machine.publish_whole(&release("v1")).await;
-    let again = manifest_gets(&registry);
-    assert!(again < 10, "{again} of images that have all their tags");
+    let again = count_manifest_gets(&registry);
+    assert!(again < 10, "{again} requests for images with all tags");
     registry.clear_requests();
-    // Their bytes are sent under new tags: each is fetched once.
+    // Each manifest is fetched once to push it under its new tag.
     Machine::new().publish_whole(&release("v2")).await;
-    let renamed = manifest_gets(&registry);
-    assert!(renamed < 260, "{renamed} of images that get another tag");
+    let renamed = count_manifest_gets(&registry);
+    assert!(renamed < 260, "{renamed} requests for images with new tags");
 }

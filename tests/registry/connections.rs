@@ -1,4 +1,4 @@
-//! Certificates, proxies and how much is on its way at once.
+//! TLS certificates, proxies and concurrent requests.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::harness::registry_client::{
     add_image, client, client_with, options, push_image, sample_bytes, tag,
 };
 
-/// A registry with TLS, and the certificate that it shows.
-async fn with_tls() -> (FakeRegistry, String) {
+/// Starts a registry with TLS. Returns it and its certificate.
+async fn start_tls() -> (FakeRegistry, String) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -32,14 +32,14 @@ async fn with_tls() -> (FakeRegistry, String) {
 fn tls_client(registry: &FakeRegistry, certificates: &str) -> Registries {
     let mut options = options(Credentials::anonymous());
     options.network.certificates = certificates.as_bytes().to_vec();
-    let with_tls = HostOptions { plain_http: Some(false), ..HostOptions::default() };
-    options.hosts.insert(registry.host(), with_tls);
+    let https = HostOptions { plain_http: Some(false), ..HostOptions::default() };
+    options.hosts.insert(registry.host(), https);
     client_with(&options)
 }
 
 #[tokio::test]
-async fn an_extra_certificate_is_trusted() {
-    let (registry, certificate) = with_tls().await;
+async fn a_configured_certificate_is_trusted() {
+    let (registry, certificate) = start_tls().await;
     let client = tls_client(&registry, &certificate);
     push_image(&client, &registry.repository("acme/base"), "v1", sample_bytes(10))
         .await
@@ -47,11 +47,11 @@ async fn an_extra_certificate_is_trusted() {
 }
 
 #[tokio::test]
-async fn an_unknown_certificate_is_refused_at_once() {
-    let (registry, _) = with_tls().await;
+async fn an_unknown_certificate_is_rejected_without_retries() {
+    let (registry, _) = start_tls().await;
     let client = tls_client(&registry, "");
-    let found = client.head(&registry.repository("acme/base"), &tag("v1")).await;
-    let error = found.expect_err("not trusted");
+    let result = client.head(&registry.repository("acme/base"), &tag("v1")).await;
+    let error = result.expect_err("not trusted");
     assert!(
         matches!(error.kind(), RegistryErrorKind::Unreachable { transient: false, .. }),
         "{error:?}"
@@ -61,17 +61,17 @@ async fn an_unknown_certificate_is_refused_at_once() {
 }
 
 #[test]
-fn certificates_that_are_none_are_told() {
+fn rejects_invalid_certificates() {
     for text in ["nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         let mut options = options(Credentials::anonymous());
         options.network.certificates = text.as_bytes().to_vec();
-        let error = Registries::new(&options).err().expect("no certificates");
+        let error = Registries::new(&options).err().expect("invalid certificates");
         assert_eq!(error.exit_code(), ExitCode::Failure);
     }
 }
 
-/// A client for a registry that only the proxy knows.
-fn behind(proxies: Proxies, plain_http: bool) -> (Registries, Repository) {
+/// Returns a client that uses `proxies`, and a repository of a host that does not exist.
+fn client_behind(proxies: Proxies, plain_http: bool) -> (Registries, Repository) {
     let mut options = options(Credentials::anonymous());
     options.network.proxies = proxies;
     options.retry.attempts = 1;
@@ -81,19 +81,19 @@ fn behind(proxies: Proxies, plain_http: bool) -> (Registries, Repository) {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_with_its_password() {
-    // To a proxy a request is written with the whole URL, which a registry understands too.
+async fn a_proxy_receives_its_password() {
+    // A request through a proxy contains the absolute URL, which the fake registry accepts too.
     let proxy = FakeRegistry::start().await;
     let manifest = add_image(&proxy, "acme/base", "v1");
     let url = format!("http://user:canary@{}", proxy.host());
     let proxies = Proxies { http: Some(url), ..Proxies::default() };
-    let (client, repository) = behind(proxies, true);
-    let found = client.manifest(&repository, &tag("v1")).await.expect("an answer");
-    assert_eq!(found, Some(manifest));
-    let seen = &proxy.requests()[0];
-    assert_eq!(seen.proxy_authorization.as_deref(), Some("Basic dXNlcjpjYW5hcnk="));
+    let (client, repository) = client_behind(proxies, true);
+    let fetched = client.manifest(&repository, &tag("v1")).await.expect("a response");
+    assert_eq!(fetched, Some(manifest));
+    let request = &proxy.requests()[0];
+    assert_eq!(request.proxy_authorization.as_deref(), Some("Basic dXNlcjpjYW5hcnk="));
 
-    // And the password shows nowhere when that fails.
+    // Errors do not contain the password.
     proxy.fail(Rule::every("*", "*", Fault::Drop));
     let error = client.head(&repository, &tag("v1")).await.expect_err("dropped");
     assert!(!format!("{error:?}").contains("canary"));
@@ -103,17 +103,17 @@ async fn a_proxy_is_asked_with_its_password() {
 }
 
 #[tokio::test]
-async fn registries_are_reached_with_tls_unless_said_otherwise() {
+async fn registries_are_contacted_with_tls_by_default() {
     let proxy = FakeRegistry::start().await;
     let proxies = Proxies { all: Some(proxy.origin().to_owned()), ..Proxies::default() };
-    let (client, repository) = behind(proxies, false);
+    let (client, repository) = client_behind(proxies, false);
     client.head(&repository, &tag("v1")).await.expect_err("no tunnel");
     assert_eq!(proxy.count("CONNECT", "*"), 1);
     assert_eq!(proxy.count("*", "*"), 1);
 }
 
 #[tokio::test]
-async fn some_hosts_are_beside_the_proxy() {
+async fn loopback_hosts_and_those_in_no_proxy_are_contacted_directly() {
     let (proxy, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let mut options = options(Credentials::anonymous());
     options.retry.attempts = 1;
@@ -123,54 +123,53 @@ async fn some_hosts_are_beside_the_proxy() {
         ..Proxies::default()
     };
     let client = client_with(&options);
-    // This machine always is.
-    client.head(&registry.repository("acme/base"), &tag("v1")).await.expect("an answer");
-    let beside: Repository = "registry.invalid/acme/base".parse().expect("a repository");
-    let error = client.head(&beside, &tag("v1")).await.expect_err("no such host");
+    // Loopback hosts never use the proxy.
+    client.head(&registry.repository("acme/base"), &tag("v1")).await.expect("a response");
+    let excluded: Repository = "registry.invalid/acme/base".parse().expect("a repository");
+    let error = client.head(&excluded, &tag("v1")).await.expect_err("no such host");
     assert!(matches!(error.kind(), RegistryErrorKind::Unreachable { .. }));
     assert_eq!(proxy.count("*", "*"), 0);
 }
 
 #[test]
-fn a_proxy_that_is_no_url_is_told_without_it() {
+fn the_error_for_an_invalid_proxy_does_not_contain_it() {
     let mut options = options(Credentials::anonymous());
     options.network.proxies.https = Some("http://user:canary@[".to_owned());
-    let error = Registries::new(&options).err().expect("no proxy");
+    let error = Registries::new(&options).err().expect("an invalid proxy");
     assert!(!format!("{error:?} {:?}", options.network.proxies).contains("canary"));
 }
 
 #[tokio::test]
-async fn only_so_many_requests_are_on_their_way() {
+async fn limits_concurrent_requests_to_a_host() {
     let registry = FakeRegistry::start().await;
     add_image(&registry, "acme/base", "v1");
     let mut options = options(Credentials::anonymous());
-    let two = HostOptions { concurrency: 2, ..HostOptions::default() };
-    options.hosts.insert(registry.host(), two);
-    let (client, hanging) =
-        (client_with(&options), registry.fail(Rule::every("*", "*", Fault::Hang)));
+    let limited = HostOptions { concurrency: 2, ..HostOptions::default() };
+    options.hosts.insert(registry.host(), limited);
+    let (client, hang) = (client_with(&options), registry.fail(Rule::every("*", "*", Fault::Hang)));
     let tasks: Vec<_> = (0..5)
         .map(|_| {
             let (client, repository) = (client.clone(), registry.repository("acme/base"));
             tokio::spawn(async move { client.head(&repository, &tag("v1")).await })
         })
         .collect();
-    while hanging.use_count() < 2 {
+    while hang.use_count() < 2 {
         tokio::task::yield_now().await;
     }
-    // Were there room for a third, it would be on its way by now.
+    // A third request would have started by now.
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
     assert_eq!(registry.count("*", "*"), 2);
-    hanging.release();
+    hang.release();
     for task in tasks {
-        assert!(task.await.expect("no panic").expect("an answer").is_some());
+        assert!(task.await.expect("no panic").expect("a response").is_some());
     }
     assert_eq!(registry.count("*", "*"), 5);
 }
 
 #[tokio::test]
-async fn a_client_is_shared_by_many_tasks() {
+async fn many_tasks_can_share_one_client() {
     let registry = FakeRegistry::start().await;
     let client = client();
     let tasks: Vec<_> = (0..20)

@@ -1,4 +1,4 @@
-//! Every way to credentials, at a registry that asks for exactly them.
+//! Each source of credentials, with a registry that accepts only these credentials.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::harness::auth::credential_cases::{
 use crate::harness::auth::ecr::EcrApi;
 use crate::harness::auth::proxy::{AuthScheme, ProtectedRegistry, RegistryProxy};
 
-/// A client whose way to `hosts` leads through the proxy.
+/// Returns a client that connects to `hosts` through the proxy.
 fn client(proxy: &RegistryProxy, hosts: &[&str], credentials: Credentials) -> Registries {
     let plain = HostOptions { plain_http: Some(true), ..HostOptions::default() };
     let hosts: BTreeMap<_, _> =
@@ -36,7 +36,7 @@ fn repository(host: &str) -> Repository {
 }
 
 #[tokio::test]
-async fn every_way_is_let_in_with_exactly_what_was_given() {
+async fn each_source_sends_exactly_its_credentials() {
     for CredentialCase { host, api, registry, inputs } in credential_cases() {
         let folder = tempfile::tempdir().expect("a folder");
         let proxy = RegistryProxy::start().await;
@@ -58,7 +58,7 @@ async fn every_way_is_let_in_with_exactly_what_was_given() {
 }
 
 #[tokio::test]
-async fn whoever_gives_anything_else_is_refused_and_nothing_of_it_is_shown() {
+async fn wrong_credentials_are_refused_and_not_shown() {
     for CredentialCase { host, api, mut registry, inputs } in credential_cases() {
         let folder = tempfile::tempdir().expect("a folder");
         let proxy = RegistryProxy::start().await;
@@ -66,26 +66,29 @@ async fn whoever_gives_anything_else_is_refused_and_nothing_of_it_is_shown() {
         proxy.add_registry(api, registry);
         proxy.set_ecr_api(EcrApi::new(KEY_ID, "another"));
         let sources = inputs.sources(&proxy, folder.path());
-        let shown = format!("{sources:?}");
-        assert!(!shown.contains(CANARY), "{shown}");
+        let debug = format!("{sources:?}");
+        assert!(!debug.contains(CANARY), "{debug}");
         let client = client(&proxy, &[host], Credentials::load(sources).expect("credentials"));
         let access = client.check_access(&repository(host)).await;
-        let told = match access {
+        let message = match access {
             Ok(access) => {
                 assert!(access.pull.is_err(), "{host}: {access:?}");
                 format!("{access:?} {}", access.push.as_ref().expect_err("a reason"))
             }
             Err(error) => format!("{error:?} {}", Report::from(error.clone())),
         };
-        assert!(told.contains("401") || told.contains("InvalidSignature"), "{host}: {told}");
+        assert!(
+            message.contains("401") || message.contains("InvalidSignature"),
+            "{host}: {message}"
+        );
         for secret in [CANARY.to_owned(), STANDARD.encode(CANARY)] {
-            assert!(!told.contains(&secret), "{host}: {told}");
+            assert!(!message.contains(&secret), "{host}: {message}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_registry_that_repeats_a_secret_does_not_make_it_shown() {
+async fn errors_do_not_contain_secrets_that_the_registry_repeats() {
     for CredentialCase { host, api, registry, inputs } in credential_cases() {
         for is_known in [true, false] {
             let folder = tempfile::tempdir().expect("a folder");
@@ -104,19 +107,19 @@ async fn a_registry_that_repeats_a_secret_does_not_make_it_shown() {
             let client = client(&proxy, &[host], credentials.expect("credentials"));
             let access = client.check_access(&repository(host)).await.expect(host);
             let refusals = [access.pull.clone().err(), access.push.clone().err()];
-            let told: Vec<String> =
+            let messages: Vec<String> =
                 refusals.iter().flatten().map(|kind| format!("{kind} {:?}", kind.hint())).collect();
-            assert!(!told.is_empty(), "{host}: {access:?}");
-            let told = format!("{told:?} {access:?}");
-            assert!(told.contains("DENIED"), "{host}: {told}");
+            assert!(!messages.is_empty(), "{host}: {access:?}");
+            let message = format!("{messages:?} {access:?}");
+            assert!(message.contains("DENIED"), "{host}: {message}");
             let password = "ecr-password";
-            assert!(!told.contains(CANARY) && !told.contains(password), "{host}: {told}");
+            assert!(!message.contains(CANARY) && !message.contains(password), "{host}: {message}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_user_who_may_only_pull_is_told_apart() {
+async fn reports_a_user_who_can_only_pull() {
     for scheme in [AuthScheme::Basic, AuthScheme::Token] {
         let proxy = RegistryProxy::start().await;
         let registry = ProtectedRegistry {
@@ -129,14 +132,14 @@ async fn a_user_who_may_only_pull_is_told_apart() {
         let folder = tempfile::tempdir().expect("a folder");
         let credentials = Credentials::load(inputs.sources(&proxy, folder.path()));
         let client = client(&proxy, &["ghcr.io"], credentials.expect("credentials"));
-        let access = client.check_access(&repository("ghcr.io")).await.expect("an answer");
+        let access = client.check_access(&repository("ghcr.io")).await.expect("a response");
         assert!(access.pull.is_ok(), "{scheme:?}: {access:?}");
         let refusal = access.push.expect_err("a reason").to_string();
         assert!(refusal.contains("repository:acme/base"), "the scope is named: {refusal}");
     }
 }
 
-/// A client of ECR with keys, and the proxy that it goes through.
+/// Returns a client of ECR with these credentials, and the proxy that it connects through.
 async fn ecr(
     api: EcrApi,
     inputs: CredentialInputs,
@@ -152,13 +155,13 @@ async fn ecr(
 }
 
 #[tokio::test]
-async fn a_password_of_ecr_that_ended_is_replaced_once() {
-    // Long before it said that it would, and told in each of the two ways.
+async fn an_expired_password_of_ecr_is_replaced_once() {
+    // The password expires early. ECR refuses it without a reason or reports that it has expired.
     for expired_secret in ["", "ecr-password-1"] {
         let folder = tempfile::tempdir().expect("a folder");
         let (proxy, client) = ecr(EcrApi::new(KEY_ID, CANARY), aws_keys(), folder.path()).await;
-        let at = repository(ECR);
-        assert!(client.check_access(&at).await.expect("an answer").push.is_ok());
+        let base = repository(ECR);
+        assert!(client.check_access(&base).await.expect("a response").push.is_ok());
         proxy.add_registry(
             ECR,
             ProtectedRegistry {
@@ -166,23 +169,23 @@ async fn a_password_of_ecr_that_ended_is_replaced_once() {
                 ..ProtectedRegistry::new(AuthScheme::Basic, "AWS", "another")
             },
         );
-        assert!(client.check_access(&at).await.expect("an answer").push.is_ok());
+        assert!(client.check_access(&base).await.expect("a response").push.is_ok());
         assert_eq!(proxy.presented_credentials(ECR), ["AWS:ecr-password-1", "AWS:ecr-password-2"]);
     }
 }
 
 #[tokio::test]
-async fn a_password_near_its_end_is_renewed_before_it_is_sent() {
+async fn a_password_of_ecr_is_renewed_before_it_expires() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = EcrApi { password_lifetime: 9 * 60, ..EcrApi::new(KEY_ID, CANARY) };
     let (proxy, client) = ecr(api, aws_keys(), folder.path()).await;
-    let at = repository(ECR);
-    assert!(client.check_access(&at).await.expect("an answer").push.is_ok());
+    let base = repository(ECR);
+    assert!(client.check_access(&base).await.expect("a response").push.is_ok());
     assert!(proxy.presented_credentials(ECR).len() > 1, "{:?}", proxy.presented_credentials(ECR));
 }
 
 #[tokio::test]
-async fn temporary_keys_are_sent_with_their_token_and_others_without_one() {
+async fn only_temporary_aws_keys_are_sent_with_a_session_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = format!("session-{CANARY}");
     let api = EcrApi {
@@ -193,16 +196,16 @@ async fn temporary_keys_are_sent_with_their_token_and_others_without_one() {
         .variable("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE")
         .variable("AWS_SECRET_ACCESS_KEY", CANARY)
         .variable("AWS_SESSION_TOKEN", &session);
-    let (_door, client) = ecr(api, inputs, folder.path()).await;
-    assert!(client.check_access(&repository(ECR)).await.expect("an answer").push.is_ok());
+    let (_proxy, client) = ecr(api, inputs, folder.path()).await;
+    assert!(client.check_access(&repository(ECR)).await.expect("a response").push.is_ok());
     let api = EcrApi::new(KEY_ID, CANARY);
     let inputs = aws_keys().variable("AWS_SESSION_TOKEN", &session);
-    let (_door, client) = ecr(api, inputs, folder.path()).await;
-    assert!(client.check_access(&repository(ECR)).await.expect("an answer").push.is_ok());
+    let (_proxy, client) = ecr(api, inputs, folder.path()).await;
+    assert!(client.check_access(&repository(ECR)).await.expect("a response").push.is_ok());
 }
 
 #[tokio::test]
-async fn a_wrong_key_and_a_wrong_clock_are_told_apart() {
+async fn distinguishes_a_wrong_aws_key_from_a_wrong_clock() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = format!("session-{CANARY}");
     let temporary = CredentialInputs::default()
@@ -224,12 +227,12 @@ async fn a_wrong_key_and_a_wrong_clock_are_told_apart() {
         let error = client.check_access(&repository(ECR)).await.expect_err(expected);
         assert!(matches!(error.kind(), RegistryErrorKind::Credentials { .. }), "{error:?}");
         assert_eq!(error.exit_code().number(), 9);
-        let told = format!("{error:?} {}", Report::from(error.clone()));
-        assert!(told.contains(expected), "{told}");
-        assert!(!told.contains(CANARY), "{told}");
+        let message = format!("{error:?} {}", Report::from(error.clone()));
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains(CANARY), "{message}");
         assert!(
             proxy.presented_credentials(ECR).is_empty(),
-            "nobody goes to the registry without a password"
+            "no request reaches the registry without a password"
         );
     }
 }

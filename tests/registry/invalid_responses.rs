@@ -8,15 +8,15 @@ use crate::harness::registry_client::{
     add_image, client, format_error, image_manifest, sample_bytes, tag,
 };
 
-fn named(digest: &Digest) -> Fault {
+fn digest_header(digest: &Digest) -> Fault {
     Fault::Headers(vec![("docker-content-digest", digest.to_string())])
 }
 
 #[tokio::test]
-async fn another_digest_than_what_was_sent_is_an_error() {
+async fn rejects_a_push_response_with_another_digest() {
     let registry = FakeRegistry::start().await;
     let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
-    registry.fail(Rule::every("PUT", "*", named(&Digest::of(b"other"))));
+    registry.fail(Rule::every("PUT", "*", digest_header(&Digest::of(b"other"))));
     let repository = registry.repository("acme/base");
     let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
     let error = pushed.expect_err("another digest");
@@ -29,36 +29,38 @@ async fn another_digest_than_what_was_sent_is_an_error() {
 }
 
 #[tokio::test]
-async fn other_bytes_than_those_asked_for_are_an_error() {
+async fn rejects_content_with_another_digest() {
     let registry = FakeRegistry::start().await;
     let (one, other) =
         (add_image(&registry, "acme/base", "v1"), add_image(&registry, "acme/base", "v2"));
     let (client, repository) = (client(), registry.repository("acme/base"));
-    let wrong = |error: &RegistryErrorKind| matches!(error, RegistryErrorKind::WrongDigest { .. });
+    let is_wrong_digest =
+        |error: &RegistryErrorKind| matches!(error, RegistryErrorKind::WrongDigest { .. });
 
-    // It says another digest than the bytes have.
-    registry.fail(Rule::every("*", "*/manifests/*", named(&other.digest())));
-    let error = client.manifest(&repository, &tag("v1")).await.expect_err("a lie");
-    assert!(wrong(error.kind()));
-    let error = client.head(&repository, &one.digest()).await.expect_err("a lie");
-    assert!(wrong(error.kind()));
+    // The header has another digest than the content.
+    registry.fail(Rule::every("*", "*/manifests/*", digest_header(&other.digest())));
+    let error = client.manifest(&repository, &tag("v1")).await.expect_err("a wrong digest");
+    assert!(is_wrong_digest(error.kind()));
+    let error = client.head(&repository, &one.digest()).await.expect_err("a wrong digest");
+    assert!(is_wrong_digest(error.kind()));
     registry.clear_faults();
 
-    // It serves other bytes under a digest.
-    let body = Fault::Response {
+    // The registry serves other content under the digest.
+    let content = Fault::Response {
         status: 200,
         headers: vec![("content-type", Manifest::OCI_IMAGE.to_owned())],
         body: other.bytes.clone(),
     };
-    registry.fail(Rule::every("*", "*", body));
-    let error = client.manifest(&repository, &one.digest()).await.expect_err("a lie");
-    assert!(wrong(error.kind()));
-    let error = client.blob(&repository, &Digest::of(b"x"), 10_000).await.expect_err("a lie");
-    assert!(wrong(error.kind()));
+    registry.fail(Rule::every("*", "*", content));
+    let error = client.manifest(&repository, &one.digest()).await.expect_err("a wrong digest");
+    assert!(is_wrong_digest(error.kind()));
+    let error =
+        client.blob(&repository, &Digest::of(b"x"), 10_000).await.expect_err("a wrong digest");
+    assert!(is_wrong_digest(error.kind()));
 }
 
 #[tokio::test]
-async fn blobs_that_are_missing_are_named() {
+async fn the_error_for_missing_blobs_names_them() {
     let registry = FakeRegistry::start().await;
     let (config, missing) = (registry.add_blob("acme/base", "config"), Digest::of(b"missing"));
     let manifest = image_manifest(&config, std::slice::from_ref(&missing));
@@ -75,7 +77,7 @@ async fn blobs_that_are_missing_are_named() {
 }
 
 #[tokio::test]
-async fn blobs_that_are_there_are_found_after_a_while() {
+async fn a_manifest_push_is_retried_while_its_blobs_are_unknown() {
     let registry = FakeRegistry::start().await;
     let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
     let unknown = || Fault::error(400, "MANIFEST_INVALID", "blob unknown to registry");
@@ -84,11 +86,11 @@ async fn blobs_that_are_there_are_found_after_a_while() {
     client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("pushed");
     assert_eq!(registry.count("PUT", "*"), 3);
 
-    // And when they never are, that ends.
+    // The retries are limited.
     registry.clear_requests();
     registry.fail(Rule::every("PUT", "*", unknown()));
     let pushed = client().put_manifest(&repository, &tag("v2"), &manifest).await;
-    let error = pushed.expect_err("never");
+    let error = pushed.expect_err("unknown blobs");
     assert!(
         matches!(error.kind(), RegistryErrorKind::BlobUnknown { missing, .. } if missing.is_empty())
     );
@@ -96,7 +98,7 @@ async fn blobs_that_are_there_are_found_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_gigabyte_of_error_is_not_read() {
+async fn reads_only_the_start_of_a_large_error() {
     let registry = FakeRegistry::start().await;
     let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(400)));
     let error = client().tags(&registry.repository("acme/base")).await.expect_err("an error");
@@ -105,7 +107,7 @@ async fn a_gigabyte_of_error_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_gigabyte_of_success_is_not_read_either() {
+async fn rejects_content_above_the_size_limit() {
     let registry = FakeRegistry::start().await;
     let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(200)));
     let (client, repository) = (client(), registry.repository("acme/base"));
@@ -117,7 +119,7 @@ async fn a_gigabyte_of_success_is_not_read_either() {
 }
 
 #[tokio::test]
-async fn a_page_for_people_is_no_manifest() {
+async fn rejects_html_pages() {
     let registry = FakeRegistry::start().await;
     let page = Fault::Response {
         status: 200,
@@ -126,24 +128,24 @@ async fn a_page_for_people_is_no_manifest() {
     };
     registry.fail(Rule::every("*", "*", page));
     let (client, repository) = (client(), registry.repository("acme/base"));
-    let error = client.manifest(&repository, &tag("v1")).await.expect_err("a page");
+    let error = client.manifest(&repository, &tag("v1")).await.expect_err("an HTML page");
     insta::assert_snapshot!(format_error(error, &registry), @r"
     error: failed to fetch the manifest of `registry/acme/base:v1`
       caused by: `registry` returned an invalid manifest: it is an HTML page
     ");
-    let error = client.head(&repository, &tag("v1")).await.expect_err("a page");
+    let error = client.head(&repository, &tag("v1")).await.expect_err("an HTML page");
     assert!(format_error(error, &registry).contains("invalid manifest: it is an HTML page"));
-    let error = client.tags(&repository).await.expect_err("a page");
+    let error = client.tags(&repository).await.expect_err("an HTML page");
     assert!(
         format_error(error, &registry)
             .contains("invalid list of tags: its content type is text/html")
     );
-    let error = client.blob(&repository, &Digest::of(b"x"), 1000).await.expect_err("a page");
+    let error = client.blob(&repository, &Digest::of(b"x"), 1000).await.expect_err("an HTML page");
     assert!(format_error(error, &registry).contains("invalid blob: it is an HTML page"));
 }
 
 #[tokio::test]
-async fn what_a_registry_says_cannot_move_the_cursor() {
+async fn removes_control_characters_from_error_messages() {
     let registry = FakeRegistry::start().await;
     let fault = Fault::error(400, "\u{1b}[31mRED", "one\r\n::error::two\u{202e}\u{7}");
     registry.fail(Rule::every("*", "*", fault));

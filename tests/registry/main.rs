@@ -1,4 +1,4 @@
-//! The client of registries against one in this process, which fails where it is told to.
+//! Tests of [`basegen::registry`] with a registry in this process that injects faults.
 
 #[path = "../harness/mod.rs"]
 mod harness;

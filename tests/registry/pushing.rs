@@ -9,7 +9,7 @@ use crate::harness::registry_client::{
 };
 
 #[tokio::test]
-async fn an_image_is_pushed_once() {
+async fn a_second_push_of_an_image_uploads_nothing() {
     let registry = FakeRegistry::start_with(bearer_access()).await;
     let (client, repository) = (authenticated_client(&registry), registry.repository("acme/base"));
     let manifest =
@@ -18,7 +18,7 @@ async fn an_image_is_pushed_once() {
     assert_eq!(registry.uploaded_bytes(), 5_000_002);
     assert_eq!(registry.open_uploads(), 0);
     let agent = concat!("basegen/", env!("CARGO_PKG_VERSION"));
-    assert!(registry.requests().iter().all(|seen| seen.user_agent.as_deref() == Some(agent)));
+    assert!(registry.requests().iter().all(|request| request.user_agent.as_deref() == Some(agent)));
 
     registry.clear_requests();
     let again =
@@ -29,11 +29,11 @@ async fn an_image_is_pushed_once() {
 }
 
 #[tokio::test]
-async fn a_push_by_digest_needs_neither_location_nor_digest_in_return() {
+async fn accepts_responses_without_location_and_digest() {
     let registry = FakeRegistry::start().await;
     let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
-    let nothing = vec![("location", String::new()), ("docker-content-digest", String::new())];
-    registry.fail(Rule::every("PUT", "*", Fault::Headers(nothing)));
+    let empty = vec![("location", String::new()), ("docker-content-digest", String::new())];
+    registry.fail(Rule::every("PUT", "*", Fault::Headers(empty)));
     let repository = registry.repository("acme/base");
     client().put_manifest(&repository, &manifest.digest(), &manifest).await.expect("pushed");
     assert_eq!(registry.manifests("acme/base"), [manifest.digest()]);
@@ -49,37 +49,38 @@ async fn a_blob_is_mounted_from_another_repository_of_the_registry() {
     let digest = Blob::new(content.clone()).digest().clone();
     let (client, repository) = (authenticated_client(&registry), registry.repository("acme/two"));
     let elsewhere = "ghcr.io/acme/one".parse().expect("a repository");
-    assert!(!client.mount_blob(&repository, &digest, &elsewhere).await.expect("an answer"));
+    assert!(!client.mount_blob(&repository, &digest, &elsewhere).await.expect("a response"));
     assert_eq!(registry.count("*", "*"), 0);
 
     let from = registry.repository("acme/one");
-    assert!(client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
+    assert!(client.mount_blob(&repository, &digest, &from).await.expect("a response"));
     assert_eq!(registry.uploaded_bytes(), 0);
     assert_eq!(registry.blob("acme/two", &digest), Some(content));
-    // One token permits reading there and writing here.
+    // One token permits reading the source and writing the target.
     let tokens: Vec<_> =
-        registry.requests().into_iter().filter(|seen| seen.path == "/token").collect();
-    assert!(tokens.iter().any(|seen| {
-        seen.query.contains("acme%2Fone%3Apull&") && seen.query.contains("acme%2Ftwo%3Apull%2Cpush")
+        registry.requests().into_iter().filter(|request| request.path == "/token").collect();
+    assert!(tokens.iter().any(|request| {
+        request.query.contains("acme%2Fone%3Apull&")
+            && request.query.contains("acme%2Ftwo%3Apull%2Cpush")
     }));
 }
 
 #[tokio::test]
-async fn a_refused_mount_is_no_error() {
+async fn a_refused_mount_is_not_an_error() {
     for status in [400, 401, 403, 404, 405, 202] {
         let registry = FakeRegistry::start_with(bearer_access()).await;
         let content = sample_bytes(1000);
         registry.add_blob("acme/one", content.clone());
-        // With 202 the upload that is offered has no location.
+        // The response 202 offers an upload, here without its location.
         registry.fail(Rule::first("POST", "*", Fault::status(status)));
         let blob = Blob::new(content.clone());
         let from = registry.repository("acme/one");
         let (client, repository) =
             (authenticated_client(&registry), registry.repository("acme/two"));
-        // The client knows by then that the registry requires tokens.
-        client.tags(&repository).await.expect("an answer");
+        // With this request the client learns that the registry requires tokens.
+        client.tags(&repository).await.expect("a response");
         let mounted = client.mount_blob(&repository, blob.digest(), &from).await;
-        assert!(!mounted.expect("an answer"), "{status}");
+        assert!(!mounted.expect("a response"), "{status}");
         client.push_blob(&repository, &blob).await.expect("pushed");
         assert_eq!(registry.blob("acme/two", blob.digest()), Some(content));
     }
@@ -91,17 +92,17 @@ async fn an_upload_that_a_mount_started_is_cancelled() {
     let (digest, from) =
         (Blob::new(sample_bytes(10)).digest().clone(), registry.repository("acme/none"));
     let (client, repository) = (client(), registry.repository("acme/two"));
-    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
+    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("a response"));
     assert_eq!((registry.count("DELETE", "*"), registry.open_uploads()), (1, 0));
-    // A registry that does not cancel the upload it began is not asked to again.
+    // A failed cancellation is not repeated.
     registry.clear_requests();
     registry.fail(Rule::every("DELETE", "*", Fault::status(503)));
-    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
+    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("a response"));
     assert_eq!(registry.count("DELETE", "*"), 1);
 }
 
 #[tokio::test]
-async fn no_token_for_two_repositories_is_no_mount() {
+async fn a_blob_is_not_mounted_without_a_token_for_both_repositories() {
     let mut account = account();
     account.rejects_multiple_scopes = true;
     let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
@@ -110,22 +111,22 @@ async fn no_token_for_two_repositories_is_no_mount() {
     let (blob, from) = (Blob::new(content), registry.repository("acme/one"));
     let (client, repository) = (authenticated_client(&registry), registry.repository("acme/two"));
     let mounted = client.mount_blob(&repository, blob.digest(), &from).await;
-    assert!(!mounted.expect("an answer"));
+    assert!(!mounted.expect("a response"));
     assert!(client.push_blob(&repository, &blob).await.expect("pushed"));
 }
 
 #[tokio::test]
-async fn an_immutable_tag_that_is_the_same_is_done() {
+async fn accepts_an_immutable_tag_with_the_same_manifest() {
     let registry = FakeRegistry::start().await;
     let manifest = add_image(&registry, "acme/base", "v1");
     registry.set_immutable_tags(true);
     let repository = registry.repository("acme/base");
-    client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("done");
+    client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("unchanged");
     assert_eq!(registry.count("PUT", "*"), 1);
 }
 
 #[tokio::test]
-async fn an_immutable_tag_that_is_another_is_an_error() {
+async fn rejects_an_immutable_tag_with_another_manifest() {
     let refusals = [
         Fault::error(400, "TAG_INVALID", "The image tag 'v1' already exists"),
         Fault::error(403, "DENIED", "tag v1 is immutable"),
@@ -146,7 +147,7 @@ async fn an_immutable_tag_that_is_another_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_immutable_tag_is_explained() {
+async fn the_error_for_an_immutable_tag_has_a_hint() {
     let registry = FakeRegistry::start().await;
     add_image(&registry, "acme/base", "v1");
     registry.set_immutable_tags(true);

@@ -7,43 +7,43 @@ use crate::harness::registry_client::{
     add_image, client, image_manifest, push_image, sample_bytes, tag,
 };
 
-/// More than a connection buffers.
+/// A number of bytes that exceeds the buffers of a connection.
 const LARGE: usize = 6_000_000;
 
 #[tokio::test]
-async fn what_fails_twice_is_asked_a_third_time() {
+async fn server_errors_are_retried() {
     for status in [408, 429, 500, 502, 503, 504] {
         let registry = FakeRegistry::start().await;
         let manifest = add_image(&registry, "acme/base", "v1");
         registry.fail(Rule::every("*", "*", Fault::status(status)).times(2));
-        let found = client().manifest(&registry.repository("acme/base"), &tag("v1")).await;
-        assert_eq!(found.expect("an answer"), Some(manifest));
+        let result = client().manifest(&registry.repository("acme/base"), &tag("v1")).await;
+        assert_eq!(result.expect("a response"), Some(manifest));
         assert_eq!(registry.count("GET", "*"), 3);
     }
 }
 
 #[tokio::test]
-async fn attempts_have_an_end() {
+async fn retries_are_limited() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("*", "*", Fault::status(503)));
-    let error = client().tags(&registry.repository("acme/base")).await.expect_err("down");
+    let error = client().tags(&registry.repository("acme/base")).await.expect_err("unavailable");
     assert!(error.is_transient());
     assert_eq!(registry.count("*", "*"), 6);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_off_is_asked_for_again() {
+async fn a_truncated_response_is_requested_again() {
     let registry = FakeRegistry::start().await;
     let manifest = add_image(&registry, "acme/base", "v1");
     registry.fail(Rule::first("GET", "*", Fault::CutResponse(20)));
     registry.fail(Rule::nth(2, "GET", "*", Fault::Drop));
-    let found = client().manifest(&registry.repository("acme/base"), &tag("v1")).await;
-    assert_eq!(found.expect("an answer"), Some(manifest));
+    let result = client().manifest(&registry.repository("acme/base"), &tag("v1")).await;
+    assert_eq!(result.expect("a response"), Some(manifest));
     assert_eq!(registry.count("GET", "*"), 3);
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_is_started_again() {
+async fn a_lost_upload_is_restarted() {
     let registry = FakeRegistry::start().await;
     let content = sample_bytes(LARGE);
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::status(404)));
@@ -55,7 +55,7 @@ async fn an_upload_that_is_gone_is_started_again() {
 }
 
 #[tokio::test]
-async fn an_upload_that_always_breaks_at_the_same_byte_ends() {
+async fn an_upload_that_always_breaks_fails() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("PUT", "*", Fault::CutRequest(1000)));
     let blob = Blob::new(sample_bytes(LARGE));
@@ -65,7 +65,7 @@ async fn an_upload_that_always_breaks_at_the_same_byte_ends() {
 }
 
 #[tokio::test]
-async fn a_blob_whose_upload_breaks_is_sent_again() {
+async fn an_interrupted_upload_is_repeated() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::CutRequest(10)));
     let blob = Blob::new(sample_bytes(1000));
@@ -76,7 +76,7 @@ async fn a_blob_whose_upload_breaks_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_arrived_is_pushed_even_if_the_answer_is_lost() {
+async fn a_stored_manifest_counts_as_pushed_after_a_lost_response() {
     let registry = FakeRegistry::start().await;
     let config = registry.add_blob("acme/base", "config");
     let manifest = image_manifest(&config, &[]);
@@ -92,7 +92,7 @@ async fn a_manifest_that_arrived_is_pushed_even_if_the_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_did_not_arrive_is_sent_again() {
+async fn a_manifest_that_was_not_stored_is_sent_again() {
     let registry = FakeRegistry::start().await;
     let old = add_image(&registry, "acme/base", "v1");
     let manifest = image_manifest(&registry.add_blob("acme/base", "new"), &[]);
@@ -105,7 +105,7 @@ async fn a_manifest_that_did_not_arrive_is_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_done_at_the_last_attempt_is_done() {
+async fn content_that_the_last_attempt_stored_counts_as_pushed() {
     let registry = FakeRegistry::start().await;
     let (client, repository) = (client(), registry.repository("acme/base"));
     let manifest = image_manifest(&registry.add_blob("acme/base", "config"), &[]);
@@ -122,17 +122,17 @@ async fn what_is_done_at_the_last_attempt_is_done() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_when_the_answer_was_lost_is_deleted() {
+async fn a_deletion_succeeds_after_a_lost_response() {
     let registry = FakeRegistry::start().await;
     add_image(&registry, "acme/base", "v1");
     registry.fail(Rule::first("DELETE", "*", Fault::CommitThenDrop));
     let deleted = client().delete(&registry.repository("acme/base"), &tag("v1")).await;
-    assert!(deleted.expect("an answer"));
+    assert!(deleted.expect("a response"));
     assert_eq!(registry.count("DELETE", "*"), 2);
 }
 
 #[tokio::test]
-async fn a_blob_that_arrived_is_not_sent_again() {
+async fn a_stored_blob_is_not_sent_again() {
     for length in [1000, LARGE] {
         let registry = FakeRegistry::start().await;
         registry.fail(Rule::first("PUT", "*", Fault::CommitThenDrop));
@@ -144,14 +144,14 @@ async fn a_blob_that_arrived_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_down_does_not_hold_up_another() {
+async fn an_unavailable_registry_does_not_delay_another() {
     let up = FakeRegistry::start().await;
     let down = {
         let registry = FakeRegistry::start().await;
         registry.repository("acme/base")
     };
     let client = client();
-    let error = client.head(&down, &tag("v1")).await.expect_err("nobody is there");
+    let error = client.head(&down, &tag("v1")).await.expect_err("unreachable");
     assert!(matches!(error.kind(), RegistryErrorKind::Unreachable { transient: true, .. }));
     push_image(&client, &up.repository("acme/base"), "v1", sample_bytes(10)).await.expect("pushed");
 }

@@ -1,4 +1,4 @@
-//! Aliases that commands in the images print.
+//! Aliases with the output of commands that run in the images.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use basegen::plan::PrintedTag;
 use crate::harness::machine::{Machine, Release, job_file, published_tags, release};
 use crate::harness::registry::FakeRegistry;
 
-/// The release `version`, whose images have printed these aliases: a JSON array for each.
-fn printing(registry: &FakeRegistry, version: &str, printed: [&str; 2]) -> Release {
+/// Returns a release whose images have printed these aliases: one JSON array per image.
+fn release_that_prints(registry: &FakeRegistry, version: &str, printed: [&str; 2]) -> Release {
     let mut release = release(registry, version, "x");
     for (row, printed) in release.rows.iter_mut().zip(printed) {
         row.job.labels.insert(BuildJob::ALIASES_LABEL.to_owned(), printed.to_owned());
@@ -21,45 +21,45 @@ fn printing(registry: &FakeRegistry, version: &str, printed: [&str; 2]) -> Relea
     release
 }
 
-/// The alias with the output of a command, in an image with a GPU.
+/// Returns an alias with the output of a command, for an image with a GPU.
 fn printed_tag(command: usize, tag: &str) -> PrintedTag {
     let pattern = Pattern::parse(tag).expect("a pattern");
     PrintedTag { command, pattern, values: HashMap::from([("gpu".to_owned(), "cuda".to_owned())]) }
 }
 
-const ALL: [&str; 8] =
+const ALL_TAGS: [&str; 8] =
     ["3.13.1", "a", "a-v1", "basegen-release", "basegen-release-v1", "3.13.2", "b", "b-v1"];
 
 #[tokio::test]
-async fn printed_aliases_are_set_with_the_others() {
+async fn printed_aliases_are_set_with_the_other_tags() {
     let registry = FakeRegistry::start().await;
-    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
+    let v1 = release_that_prints(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
     let digests = Machine::new().publish_whole(&v1).await;
-    assert_eq!(published_tags(&registry), ALL);
+    assert_eq!(published_tags(&registry), ALL_TAGS);
     assert_eq!(registry.tag("acme/a", "3.13.1").as_ref(), Some(&digests[0]));
-    // Another machine finds them in the images, without a build.
+    // Another machine reads them from the images without a build.
     let machine = Machine::new();
-    let v2 = printing(&registry, "v2", ["", ""]);
+    let v2 = release_that_prints(&registry, "v2", ["", ""]);
     machine.publish_whole(&v2).await;
     assert!(!machine.has_connected());
     assert_eq!(registry.tag("acme/b", "3.13.2").as_ref(), Some(&digests[1]));
 }
 
 #[tokio::test]
-async fn outputs_become_tags_by_their_patterns() {
+async fn patterns_turn_outputs_into_tags() {
     let registry = FakeRegistry::start().await;
     let tags = ["{{gpu}}-python-{{output}}", "{{replace output '.' ''}}"];
     let with_tags = |version: &str, outputs: [&str; 2]| {
-        let mut release = printing(&registry, version, outputs);
+        let mut release = release_that_prints(&registry, version, outputs);
         release.rows[0].printed_tags = vec![printed_tag(0, tags[0]), printed_tag(1, tags[1])];
-        // A tag that the image has anyway.
+        // The image already has this tag.
         release.rows[1].printed_tags.push(printed_tag(1, "{{output}}"));
         release
     };
     let v1 = with_tags("v1", [r#"["3.13.1","13.0"]"#, r#"["3.13.2","b"]"#]);
     Machine::new().publish_whole(&v1).await;
-    let aliases = ["130", "a", "a-v1", "basegen-release", "basegen-release-v1"];
-    let expected = [&aliases[..], &["cuda-python-3.13.1", "3.13.2", "b", "b-v1"]].concat();
+    let tags_of_a = ["130", "a", "a-v1", "basegen-release", "basegen-release-v1"];
+    let expected = [&tags_of_a[..], &["cuda-python-3.13.1", "3.13.2", "b", "b-v1"]].concat();
     assert_eq!(published_tags(&registry), expected);
 
     let long = format!("[\"{}\",\"13.0\"]", "1".repeat(120));
@@ -74,19 +74,19 @@ async fn outputs_become_tags_by_their_patterns() {
 #[tokio::test]
 async fn a_merge_sets_printed_aliases() {
     let registry = FakeRegistry::start().await;
-    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
+    let v1 = release_that_prints(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
     let machine = Machine::new();
     let digests = machine.stage_whole(&v1).await;
     assert_eq!(published_tags(&registry), Vec::<String>::new());
     let file = job_file("images.json", &v1, &digests);
     machine.promote(&v1, &[file]).await.expect("a release");
-    assert_eq!(published_tags(&registry), ALL);
+    assert_eq!(published_tags(&registry), ALL_TAGS);
 }
 
 #[tokio::test]
-async fn two_images_that_print_the_same_alias_stop_the_release() {
+async fn rejects_two_images_that_print_the_same_alias() {
     let registry = FakeRegistry::start().await;
-    let mut v1 = printing(&registry, "v1", [r#"["3.13"]"#, r#"["3.13"]"#]);
+    let mut v1 = release_that_prints(&registry, "v1", [r#"["3.13"]"#, r#"["3.13"]"#]);
     let first = v1.rows[0].job.references[0].repository.clone();
     for reference in &mut v1.rows[1].job.references {
         reference.repository = first.clone();
@@ -98,10 +98,10 @@ async fn two_images_that_print_the_same_alias_stop_the_release() {
 }
 
 #[tokio::test]
-async fn an_image_without_its_label_stops_the_release() {
+async fn rejects_an_image_without_a_valid_label_for_its_aliases() {
     for label in ["", "3.13", r#"["no tag"]"#] {
         let registry = FakeRegistry::start().await;
-        let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, label]);
+        let v1 = release_that_prints(&registry, "v1", [r#"["3.13.1"]"#, label]);
         let error = Machine::new().publish_error(&v1).await;
         assert!(error.to_string().contains("the image of b does not list"), "{error}");
         assert!(error.to_string().contains("hint: "), "{error}");
@@ -110,11 +110,12 @@ async fn an_image_without_its_label_stops_the_release() {
 }
 
 #[tokio::test]
-async fn printed_aliases_are_in_all_registries() {
+async fn printed_aliases_are_set_in_all_registries() {
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
-    let v1 = printing(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]).with_replica(&both[1]);
+    let v1 = release_that_prints(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#])
+        .with_replica(&both[1]);
     Machine::new().publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(published_tags(registry), ALL);
+        assert_eq!(published_tags(registry), ALL_TAGS);
     }
 }

@@ -1,11 +1,12 @@
-//! Interrupted runs, and the runs after them.
+//! Interrupted runs, and the runs that complete them.
 
 use crate::harness::machine::{Machine, RELEASE_TAGS, published_tags, release};
-use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::registry::FakeRegistry;
+use crate::kill_at_request;
 
 /// The run is killed at each request in turn. The next run sets all tags to the same digests without rebuilding staged images.
 #[tokio::test]
-async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
+async fn the_next_run_completes_a_run_that_was_killed_at_any_request() {
     let registry = FakeRegistry::start().await;
     let digests =
         Machine::new().publish_whole(&release(&registry, "v1", "x").with_checks("one")).await;
@@ -15,15 +16,7 @@ async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
         let registry = FakeRegistry::start().await;
         let machine = Machine::new();
         let v1 = release(&registry, "v1", "x").with_checks("one");
-        let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
-        tokio::select! {
-            published = machine.publish(&v1) => {
-                // The order of requests varies: a run may have needed fewer.
-                published.expect("a release");
-            }
-            // Dropped here, with all that it was doing, as a process that is killed.
-            () = hangs.wait_until_used() => {}
-        }
+        kill_at_request(&registry, request, machine.publish(&v1)).await;
         registry.clear_faults();
         machine.wait_until_stopped().await;
         let staged = ["acme/a", "acme/b"].map(|path| {

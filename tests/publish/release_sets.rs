@@ -1,4 +1,4 @@
-//! What can be read of a release when it is there.
+//! Release sets, their audit, and stale staging tags.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::harness::machine::{Machine, Release, client, reference, release};
 use crate::harness::registry::FakeRegistry;
 
 #[tokio::test]
-async fn a_set_tells_what_belongs_together_and_an_audit_what_is_left_of_it() {
+async fn a_release_set_lists_the_images_and_an_audit_compares_them_with_the_registry() {
     let registry = FakeRegistry::start().await;
     let digests = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     let client = client();
@@ -32,47 +32,47 @@ async fn a_set_tells_what_belongs_together_and_an_audit_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_set_is_not_read_as_one() {
+async fn rejects_a_manifest_that_is_not_a_release_set() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     Machine::new().publish_whole(&v1).await;
     let error = ReleaseSet::read(&client(), &v1.rows[0].job.references[0]).await;
-    let error = error.expect_err("no set").to_string();
+    let error = error.expect_err("not a release set").to_string();
     insta::assert_snapshot!(error.replace(&registry.host(), "HOST"));
     let none = reference(&registry.repository("acme/none"), "v1");
-    assert!(ReleaseSet::read(&client(), &none).await.expect("an answer").is_none());
+    assert!(ReleaseSet::read(&client(), &none).await.expect("a response").is_none());
 }
 
 #[tokio::test]
-async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
+async fn lists_and_deletes_only_stale_staging_tags() {
     let registry = FakeRegistry::start().await;
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
     let v2 = v2.with_checks("one");
     let machine = Machine::new();
     machine.publish_whole(&v1).await;
     machine.publish_whole(&v2).await;
-    // The checks of today, and those of yesterday.
-    let other = v2.clone().with_checks("two");
-    machine.publish_whole(&other).await;
-    let checked = |release: &Release| -> Vec<_> {
+    // The checks change: the staging tags of the first ones become stale.
+    let rechecked = v2.clone().with_checks("two");
+    machine.publish_whole(&rechecked).await;
+    let checked_tags = |release: &Release| -> Vec<_> {
         let rows = release.rows.iter();
         let tag = |row: &Row| Some(row.fingerprint.as_ref()?.checked_tag(row.checks.as_ref()?));
         rows.filter_map(tag).collect()
     };
-    let v2 = other;
     let repositories = BTreeSet::from(["acme/a", "acme/b"].map(|path| registry.repository(path)));
-    let mut needed: BTreeSet<_> = v2.rows.iter().map(|row| row.job.staging.clone()).collect();
-    needed.extend(checked(&v2));
+    let mut needed: BTreeSet<_> =
+        rechecked.rows.iter().map(|row| row.job.staging.clone()).collect();
+    needed.extend(checked_tags(&rechecked));
     let stale = stale_tags(&client(), &repositories, &needed).await.expect("a list");
-    let of_v1 = v1.rows.iter().map(|row| row.job.staging.clone());
-    let mut expected: Vec<_> = of_v1.chain(checked(&v2.clone().with_checks("one"))).collect();
+    let tags_of_v1 = v1.rows.iter().map(|row| row.job.staging.clone());
+    let mut expected: Vec<_> = tags_of_v1.chain(checked_tags(&v2)).collect();
     expected.sort();
     let mut found: Vec<_> = stale.iter().map(|reference| reference.tag.clone()).collect();
     found.sort();
     assert_eq!(found, expected);
     for tag in &stale {
         let deleted = delete_tags(&client(), &tag.repository, &[&tag.tag]).await;
-        assert_eq!(deleted.expect("an answer"), 1);
+        assert_eq!(deleted.expect("a response"), 1);
     }
     let (set, _) =
         ReleaseSet::read(&client(), &v1.sets[0].references[0]).await.expect("read").expect("a set");

@@ -1,29 +1,30 @@
-//! Releases in several registries: whole in all of them, or in none.
+//! Releases to several registries: aliases and release sets change in all of them or in none.
 
 use basegen::engine::Outcome;
 use basegen::error::{ExitCode, Report};
 use basegen::publish::{ReleaseSet, audit};
 
 use crate::harness::machine::{
-    Machine, RELEASE_TAGS, Release, client, job_file, published_tags, reference, release,
+    Machine, RELEASE_TAGS, Release, client, job_file, published_tags, reference, release, set_name,
 };
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::{count_writes, kill_at_request};
 
-/// Two registries, and the release `v1` for both.
-async fn two() -> ([FakeRegistry; 2], Release) {
+/// Starts two registries. Returns them and the release `v1` for both.
+async fn two_registries() -> ([FakeRegistry; 2], Release) {
     let registries = [FakeRegistry::start().await, FakeRegistry::start().await];
     let v1 = release(&registries[0], "v1", "x").with_replica(&registries[1]);
     (registries, v1)
 }
 
-/// Returns `text` with names instead of the hosts of both registries.
-fn named(text: &str, [one, two]: &[FakeRegistry; 2]) -> String {
+/// Replaces the hosts of both registries by names.
+fn with_names(text: &str, [one, two]: &[FakeRegistry; 2]) -> String {
     text.replace(&one.host(), "ONE").replace(&two.host(), "TWO")
 }
 
 #[tokio::test]
-async fn one_build_is_whole_in_both_registries() {
-    let (both, v1) = two().await;
+async fn one_build_is_published_in_both_registries() {
+    let (both, v1) = two_registries().await;
     let machine = Machine::new();
     let digests = machine.publish_whole(&v1).await;
     assert_eq!(machine.built_targets(), ["a", "b"]);
@@ -47,48 +48,47 @@ async fn one_build_is_whole_in_both_registries() {
     both.iter().for_each(FakeRegistry::clear_requests);
     machine.publish_whole(&v1).await;
     for registry in &both {
-        assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+        assert_eq!(count_writes(registry), 0);
     }
 }
 
 #[tokio::test]
-async fn each_registry_gets_each_blob_once() {
-    let (both, v1) = two().await;
+async fn each_blob_is_uploaded_to_each_registry_once() {
+    let (both, v1) = two_registries().await;
     Machine::new().publish_whole(&v1).await;
     let [one, two] = both.each_ref().map(FakeRegistry::uploaded_bytes);
     assert_eq!(one, two);
     let blobs = both[0].count("GET", "*/blobs/*");
-    assert_eq!(blobs, 4, "each blob of the two images is read once to be copied");
+    assert_eq!(blobs, 4, "each blob of the two images is read once for the copy");
 
     // An engine that pushes to both, as BuildKit does, leaves nothing to copy.
-    let (both, v1) = two_of_an_engine().await;
+    let both = published_by_one_engine().await;
     let [first, second] = both.each_ref().map(FakeRegistry::uploaded_bytes);
     assert_eq!([first, second], [one, two]);
     assert_eq!(both[0].count("GET", "*/blobs/*"), 0);
-    drop(v1);
 }
 
-/// The same as [`two`] after a release whose engine has pushed to both registries.
-async fn two_of_an_engine() -> ([FakeRegistry; 2], Release) {
-    let (both, v1) = two().await;
+/// Publishes `v1` with an engine that pushes to both registries. Returns the registries.
+async fn published_by_one_engine() -> [FakeRegistry; 2] {
+    let (both, v1) = two_registries().await;
     let mut machine = Machine::new();
     machine.engine.pushes_everywhere = true;
     machine.publish_whole(&v1).await;
     for registry in &both {
         assert_eq!(published_tags(registry), RELEASE_TAGS);
     }
-    (both, v1)
+    both
 }
 
 #[tokio::test]
-async fn a_registry_that_is_added_later_gets_copies() {
-    let (both, v1) = two().await;
+async fn a_registry_that_is_added_later_receives_copies() {
+    let (both, v1) = two_registries().await;
     let first = Machine::new().publish_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
     assert_eq!(machine.publish_whole(&v1).await, first);
     assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(published_tags(&both[1]), RELEASE_TAGS);
-    // The other way round: the first registry of the list is the new one.
+    // The same if the first registry of the list is the new one.
     let third = FakeRegistry::start().await;
     let reversed = release(&third, "v1", "x").with_replica(&both[1]);
     assert_eq!(machine.publish_whole(&reversed).await, first);
@@ -97,8 +97,8 @@ async fn a_registry_that_is_added_later_gets_copies() {
 }
 
 #[tokio::test]
-async fn images_of_one_registry_are_checked_before_they_are_published_in_another() {
-    let (both, v1) = two().await;
+async fn images_are_checked_before_they_are_published_in_another_registry() {
+    let (both, v1) = two_registries().await;
     let first = Machine::new().publish_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
     assert_eq!(machine.publish_whole(&v1.with_checks("one")).await, first);
@@ -107,17 +107,17 @@ async fn images_of_one_registry_are_checked_before_they_are_published_in_another
 }
 
 #[tokio::test]
-async fn when_one_registry_refuses_blobs_no_tag_is_set_in_either() {
+async fn no_tag_is_set_if_one_registry_refuses_blobs() {
     for fault in [Fault::status(503), Fault::Drop, Fault::error(403, "DENIED", "no")] {
-        let (both, v1) = two().await;
-        // Only the copies are refused: the survey and the test of the access pass.
+        let (both, v1) = two_registries().await;
+        // Only the copies are refused: the survey and the access check succeed.
         both[1].fail(Rule::every("PUT", "*/blobs/uploads/*", fault));
         let machine = Machine::new();
         machine.publish_error(&v1).await;
         assert_eq!((published_tags(&both[0]), published_tags(&both[1])), (Vec::new(), Vec::new()));
         both[1].clear_faults();
         machine.publish_whole(&v1).await;
-        assert_eq!(machine.built_targets(), ["a", "b"], "staged images are not built again");
+        assert_eq!(machine.built_targets(), ["a", "b"], "staged images are not rebuilt");
         for registry in &both {
             assert_eq!(published_tags(registry), RELEASE_TAGS);
         }
@@ -125,15 +125,15 @@ async fn when_one_registry_refuses_blobs_no_tag_is_set_in_either() {
 }
 
 #[tokio::test]
-async fn when_one_registry_refuses_a_tag_no_alias_and_no_set_is_written_in_either() {
-    let (both, v1) = two().await;
+async fn no_alias_and_no_release_set_is_written_if_one_registry_refuses_a_tag() {
+    let (both, v1) = two_registries().await;
     both[1].fail(Rule::every("PUT", "*/manifests/b-v1", Fault::error(403, "DENIED", "not now")));
     let machine = Machine::new();
     let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Registry);
     assert_eq!(published_tags(&both[0]), ["a-v1", "b-v1"]);
     assert_eq!(published_tags(&both[1]), ["a-v1"]);
-    insta::assert_snapshot!(named(&error.to_string(), &both));
+    insta::assert_snapshot!(with_names(&error.to_string(), &both));
     both[1].clear_faults();
     machine.publish_whole(&v1).await;
     for registry in &both {
@@ -142,35 +142,35 @@ async fn when_one_registry_refuses_a_tag_no_alias_and_no_set_is_written_in_eithe
 }
 
 #[tokio::test]
-async fn a_registry_that_cannot_be_pushed_to_is_reported_before_the_first_build() {
-    let (both, v1) = two().await;
+async fn missing_push_access_is_reported_before_the_first_build() {
+    let (both, v1) = two_registries().await;
     both[1].fail(Rule::every("POST", "*/blobs/uploads/", Fault::error(403, "DENIED", "read only")));
     let machine = Machine::new();
     let error = machine.publish_error(&v1).await;
     assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(both[0].uploaded_bytes(), 0);
-    insta::assert_snapshot!(named(&error.to_string(), &both));
+    insta::assert_snapshot!(with_names(&error.to_string(), &both));
 }
 
 #[tokio::test]
-async fn a_version_that_one_registry_has_with_different_content_is_refused() {
-    let (both, v1) = two().await;
+async fn rejects_a_version_that_one_registry_has_with_different_content() {
+    let (both, v1) = two_registries().await;
     Machine::new().publish_whole(&release(&both[1], "v1", "y")).await;
     let machine = Machine::new();
     let error = machine.publish_error(&v1).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
     assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(published_tags(&both[0]), Vec::<String>::new());
-    insta::assert_snapshot!(named(&error.to_string(), &both));
+    insta::assert_snapshot!(with_names(&error.to_string(), &both));
     let machine = Machine { overwrite: true, ..machine };
     let digests = machine.publish_whole(&v1).await;
     assert_eq!(both[1].tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
-/// The same inputs were built twice, once for each registry. The tag that was set stays as it is.
+/// The same inputs were built twice, once for each registry. The version tag that was already set does not move.
 #[tokio::test]
-async fn the_published_image_of_equal_inputs_comes_before_a_staged_one() {
-    let (both, v1) = two().await;
+async fn a_published_image_takes_precedence_over_a_staged_one() {
+    let (both, v1) = two_registries().await;
     Machine::new().stage_whole(&release(&both[0], "v1", "x")).await;
     let published =
         Machine::with_different_output().publish_whole(&release(&both[1], "v1", "x")).await;
@@ -181,8 +181,8 @@ async fn the_published_image_of_equal_inputs_comes_before_a_staged_one() {
 }
 
 #[tokio::test]
-async fn a_merge_copies_what_a_registry_lacks() {
-    let (both, v1) = two().await;
+async fn a_merge_copies_images_that_a_registry_lacks() {
+    let (both, v1) = two_registries().await;
     let digests = Machine::new().stage_whole(&release(&both[0], "v1", "x")).await;
     let machine = Machine::new();
     let file = job_file("images.json", &v1, &digests);
@@ -206,37 +206,32 @@ async fn an_older_release_moves_no_alias_in_either_registry() {
     }
 }
 
-/// The run is killed at each request to each of the registries in turn. The next run completes the release in both.
+/// The run is killed at each request to each registry in turn.
 #[tokio::test]
-async fn a_run_that_is_killed_at_any_request_is_finished_in_both_registries() {
-    let (both, v1) = two().await;
+async fn the_next_run_completes_a_killed_release_in_both_registries() {
+    let (both, v1) = two_registries().await;
     let digests = Machine::new().publish_whole(&v1.with_checks("one")).await;
     let requests = both.each_ref().map(|registry| registry.count("*", "*"));
-    for (killed, requests) in requests.into_iter().enumerate() {
+    for (index, requests) in requests.into_iter().enumerate() {
         assert!(requests > 20, "{requests}");
         for request in 1..=requests {
-            let (both, v1) = two().await;
+            let (both, v1) = two_registries().await;
             let (machine, v1) = (Machine::new(), v1.with_checks("one"));
-            let hangs = both[killed].fail(Rule::nth(request, "*", "*", Fault::Hang));
-            tokio::select! {
-                // The order of requests varies: a run may have needed fewer.
-                published = machine.publish(&v1) => drop(published.expect("a release")),
-                () = hangs.wait_until_used() => {}
-            }
-            both[killed].clear_faults();
+            kill_at_request(&both[index], request, machine.publish(&v1)).await;
+            both[index].clear_faults();
             machine.wait_until_stopped().await;
             let staged = ["acme/a", "acme/b"].map(|path| !both[0].tags(path).is_empty());
             let before = machine.built_targets().len();
             assert_eq!(
                 machine.publish_whole(&v1).await,
                 digests,
-                "killed at request {request} of {killed}"
+                "killed at request {request} to registry {index}"
             );
             for registry in &both {
                 assert_eq!(
                     published_tags(registry),
                     RELEASE_TAGS,
-                    "killed at request {request} of {killed}"
+                    "killed at request {request} to registry {index}"
                 );
             }
             let built = &machine.built_targets()[before..];
@@ -247,13 +242,13 @@ async fn a_run_that_is_killed_at_any_request_is_finished_in_both_registries() {
     }
 }
 
-/// Every request to the second registry fails once, in turn, with an answer that is lost after it was executed.
+/// The second registry executes each request in turn, but its response is lost.
 #[tokio::test]
-async fn an_answer_that_is_lost_in_one_registry_is_asked_for_again() {
-    let (both, v1) = two().await;
+async fn a_request_to_one_registry_is_repeated_after_a_lost_response() {
+    let (both, v1) = two_registries().await;
     Machine::new().publish_whole(&v1).await;
     for request in 1..=both[1].count("*", "*") {
-        let (both, v1) = two().await;
+        let (both, v1) = two_registries().await;
         both[1].fail(Rule::nth(request, "*", "*", Fault::CommitThenDrop));
         Machine::new().publish_whole(&v1).await;
         for registry in &both {
@@ -263,8 +258,8 @@ async fn an_answer_that_is_lost_in_one_registry_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_image_that_fails_its_build_stops_the_release_in_both_registries() {
-    let (both, v1) = two().await;
+async fn a_failed_build_stops_the_release_in_both_registries() {
+    let (both, v1) = two_registries().await;
     let mut machine = Machine::new();
     machine.engine.failing_targets.insert("b".to_owned());
     let outcomes = machine.publish_unfinished(&v1).await;
@@ -272,14 +267,13 @@ async fn an_image_that_fails_its_build_stops_the_release_in_both_registries() {
     assert_eq!((published_tags(&both[0]), published_tags(&both[1])), (Vec::new(), Vec::new()));
 }
 
-/// A second matrix in the same repository, whose images have other tags.
+/// Returns a release of a second matrix, whose images have other tags in the same repositories.
 fn other_matrix(registry: &FakeRegistry, version: &str, tag: &str) -> Release {
     let mut other = release(registry, version, "z");
     for reference in other.rows.iter_mut().flat_map(|row| &mut row.job.references) {
         reference.tag = format!("other-{}", reference.tag).parse().expect("a tag");
     }
-    other.sets =
-        vec![crate::harness::machine::set_name(&registry.repository("acme/a"), tag, version)];
+    other.sets = vec![set_name(&registry.repository("acme/a"), tag, version)];
     other
 }
 
@@ -299,22 +293,22 @@ async fn a_matrix_does_not_overwrite_the_release_set_of_another() {
             insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST").replace("-v1`", "`"));
         }
     }
-    // A name of its own keeps both apart, also in the order of releases.
-    let named = |version: &str| other_matrix(&registry, version, "basegen-release_other");
+    // With a name of its own, the second matrix does not affect the release sets and aliases of the first.
+    let with_own_name = |version: &str| other_matrix(&registry, version, "basegen-release_other");
     let machine = Machine::new();
-    machine.publish_whole(&named("v3")).await;
-    let moved = machine.publish_whole(&release(&registry, "v2", "y")).await;
-    assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&moved[0]));
+    machine.publish_whole(&with_own_name("v3")).await;
+    let digests = machine.publish_whole(&release(&registry, "v2", "y")).await;
+    assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&digests[0]));
     assert_eq!(registry.manifest("acme/a", "basegen-release-v1"), set);
     assert!(registry.manifest("acme/a", "basegen-release_other-v3").is_some());
 }
 
 #[tokio::test]
-async fn the_same_matrix_may_rename_all_of_its_images() {
+async fn a_matrix_can_rename_all_of_its_images() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     machine.publish_whole(&release(&registry, "v1", "x")).await;
-    // An alias that stays the same shows that it is the same matrix.
+    // An unchanged alias identifies the release set as one of the same matrix.
     let mut renamed = other_matrix(&registry, "v2", "basegen-release");
     renamed.rows[0].job.references[1].tag = "a".parse().expect("a tag");
     machine.publish_whole(&renamed).await;
@@ -323,15 +317,15 @@ async fn the_same_matrix_may_rename_all_of_its_images() {
 }
 
 #[tokio::test]
-async fn reports_name_the_registries() {
-    let (both, v1) = two().await;
+async fn errors_name_the_registry() {
+    let (both, v1) = two_registries().await;
     both[1].fail(Rule::every(
         "HEAD",
         "*/manifests/sha256:*",
         Fault::error(404, "MANIFEST_UNKNOWN", "gone"),
     ));
     let error = Machine::new().publish_error(&v1).await;
-    let text = named(&Report::to_string(&error), &both);
+    let text = with_names(&Report::to_string(&error), &both);
     assert!(text.contains("`TWO/acme/a@sha256:"), "{text}");
     assert!(text.contains("hint: "), "{text}");
 }

@@ -1,10 +1,13 @@
+//! Releases to one registry: which images are built and pushed, and which tags are set.
+
 use basegen::error::ExitCode;
 
-use crate::harness::machine::{Machine, RELEASE_TAGS, published_tags, release};
+use crate::count_writes;
+use crate::harness::machine::{Machine, RELEASE_TAGS, client, published_tags, release, row};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
-async fn a_release_is_there_under_all_its_names() {
+async fn a_release_sets_all_tags() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let digests = machine.publish_whole(&release(&registry, "v1", "x")).await;
@@ -17,24 +20,24 @@ async fn a_release_is_there_under_all_its_names() {
 }
 
 #[tokio::test]
-async fn a_new_version_of_the_same_moves_no_byte_and_builds_nothing() {
+async fn a_new_version_of_unchanged_content_builds_and_uploads_nothing() {
     let registry = FakeRegistry::start().await;
     let first = Machine::new().publish_whole(&release(&registry, "v1", "x")).await;
     registry.clear_requests();
-    // Another machine, which has never built anything.
+    // A machine without results of earlier builds.
     let machine = Machine::new();
     assert_eq!(machine.publish_whole(&release(&registry, "v2", "x")).await, first);
     assert_eq!(machine.built_targets(), Vec::<String>::new());
     assert_eq!(registry.uploaded_bytes(), 0);
     assert!(published_tags(&registry).contains(&"a-v2".to_owned()));
-    // And once more, with nothing to do at all.
+    // A second run changes nothing.
     registry.clear_requests();
     machine.publish_whole(&release(&registry, "v2", "x")).await;
-    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(count_writes(&registry), 0);
 }
 
 #[tokio::test]
-async fn only_what_has_changed_is_built() {
+async fn builds_only_changed_images() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let first = machine.publish_whole(&release(&registry, "v1", "x")).await;
@@ -46,24 +49,21 @@ async fn only_what_has_changed_is_built() {
 }
 
 #[tokio::test]
-async fn what_lost_its_staging_tag_is_known_by_the_release_set() {
+async fn finds_images_without_staging_tags_through_the_release_set() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let first = release(&registry, "v1", "x");
     machine.publish_whole(&first).await;
     for row in &first.rows {
         let repository = &row.job.references[0].repository;
-        crate::harness::machine::client()
-            .delete(repository, &row.job.staging)
-            .await
-            .expect("deleted");
+        client().delete(repository, &row.job.staging).await.expect("deleted");
     }
     machine.publish_whole(&first).await;
     assert_eq!(machine.built_targets(), ["a", "b"]);
 }
 
 #[tokio::test]
-async fn what_is_not_known_for_certain_is_always_built() {
+async fn an_image_without_a_fingerprint_is_always_built() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let mut unpinned = release(&registry, "v1", "x");
@@ -76,7 +76,7 @@ async fn what_is_not_known_for_certain_is_always_built() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_matrix_has_neither_aliases_nor_a_set() {
+async fn a_partial_release_sets_neither_aliases_nor_a_release_set() {
     let registry = FakeRegistry::start().await;
     let mut part = release(&registry, "v1", "x");
     part.sets.clear();
@@ -87,12 +87,12 @@ async fn a_part_of_a_matrix_has_neither_aliases_nor_a_set() {
 }
 
 #[tokio::test]
-async fn twins_of_one_fingerprint_are_one_image() {
+async fn variants_with_equal_fingerprints_share_one_image() {
     let registry = FakeRegistry::start().await;
     let mut twins = release(&registry, "v1", "x");
     let repository = registry.repository("acme/a");
-    let mut twin = crate::harness::machine::row(&repository, "twin", "v1", "x");
-    // Made of the same, and other bytes: a label that explains is not what it is made of.
+    let mut twin = row(&repository, "twin", "v1", "x");
+    // The same fingerprint and another digest: the label `about` is not an input of the fingerprint.
     twin.fingerprint.clone_from(&twins.rows[0].fingerprint);
     twin.job.labels.clone_from(&twins.rows[0].job.labels);
     twin.job.context = twins.rows[0].job.context.clone();
@@ -107,16 +107,16 @@ async fn twins_of_one_fingerprint_are_one_image() {
 }
 
 #[tokio::test]
-async fn an_image_built_on_ours_is_not_taken_for_it() {
+async fn a_patched_image_with_the_same_labels_is_a_conflict() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let machine = Machine::new();
     machine.publish_whole(&v1).await;
-    // Somebody mends the image by hand: it has all of our labels, and its own layer.
-    let mut mended = v1.rows[0].job.clone();
-    mended.context.dockerfile.push_str("\nRUN mend");
-    let image = machine.engine.push(&mended).await.expect("pushed");
-    let (client, version) = (crate::harness::machine::client(), &mended.references[0]);
+    // A user patches the published image by hand: it keeps all labels and has another layer.
+    let mut patched = v1.rows[0].job.clone();
+    patched.context.dockerfile.push_str("\nRUN patch");
+    let image = machine.engine.push(&patched).await.expect("pushed");
+    let (client, version) = (client(), &patched.references[0]);
     let manifest = client.manifest(&version.repository, &image).await.expect("read");
     let manifest = manifest.expect("a manifest");
     client.put_manifest(&version.repository, &version.tag, &manifest).await.expect("tagged");
@@ -124,9 +124,9 @@ async fn an_image_built_on_ours_is_not_taken_for_it() {
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
 }
 
-/// What such a run has staged counts for the same call without `--force`.
+/// The next run without `--force` uses the images that the forced run has staged.
 #[tokio::test]
-async fn a_forced_run_that_was_stopped_is_finished_without_force() {
+async fn a_run_without_force_completes_an_interrupted_forced_run() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     Machine::new().stage_whole(&v1).await;
@@ -142,9 +142,9 @@ async fn a_forced_run_that_was_stopped_is_finished_without_force() {
     assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
 }
 
-/// Nothing can be known again that is made of what nobody knows.
+/// Without a fingerprint, no later run can find the staged image.
 #[tokio::test]
-async fn what_is_not_pinned_is_built_again_after_a_run_that_was_stopped() {
+async fn an_image_without_a_fingerprint_is_rebuilt_after_an_interrupted_run() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
     v1.rows[0].fingerprint = None;
