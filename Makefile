@@ -14,8 +14,9 @@ PURE_TESTS = $(filter-out buildkit,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Most of the time goes to the engine, so the quicker profile is enough. `make test` uses it too.
 demo: rust ## Build basegen, build and push four GPU images, and run them
-	cargo build --release --locked
+	cargo build --locked
 	$(TESTBED) run --python 3.11 -- scripts/demo
 
 test: rust ## Run all tests, also against a real engine and registry
@@ -29,7 +30,7 @@ endif
 # On a test bed of its own, so that the two do not affect each other.
 test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## Run the engine tests with Docker's old image store
-	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images:: --skip truss_models::
+	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images:: --skip torch:: --skip truss_models::
 
 test-fast: rust ## Run the tests that need no engine
 	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)

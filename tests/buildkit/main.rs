@@ -28,6 +28,7 @@ mod releasing;
 mod secrets;
 mod sharing;
 mod stopping;
+mod torch;
 mod truss_models;
 mod truss_repository;
 mod verifying;

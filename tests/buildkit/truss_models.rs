@@ -63,11 +63,8 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 const GPU: &str = "resources:\n  use_gpu: true\n  accelerator: T4\n";
 const LIVE_RELOAD: &str = "live_reload: true\n";
 
-/// Debian's.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-
-/// Runs a command, which must succeed, and returns what it printed.
-fn printed(command: &mut Command) -> String {
+/// Runs a command, which must succeed, and returns its output.
+pub(crate) fn printed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("the command runs");
     let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(status.success(), "{command:?}:\n{text}");
@@ -216,9 +213,7 @@ fn has_substitutes() -> bool {
 fn substitute(image: &str, folder: &Path) -> String {
     let context = folder.join("substitute");
     fs_err::create_dir(&context).expect("a folder");
-    let certificates = std::env::var("BASEGEN_TESTBED_CA").unwrap_or_default();
-    let certificates = if certificates.is_empty() { CERTIFICATES } else { &certificates };
-    fs_err::copy(certificates, context.join("certificates.pem")).expect("certificates");
+    fs_err::copy(testbed::certificates(), context.join("certificates.pem")).expect("certificates");
     fs_err::write(context.join("Dockerfile"), format!("FROM {image}\n{SUBSTITUTE}"))
         .expect("a file");
     let name =

@@ -239,6 +239,13 @@ pub(crate) fn layers(manifest: &Value) -> Vec<String> {
     digests.map(str::to_owned).collect()
 }
 
+/// Returns the file of the certificates that containers need for package registries.
+pub(crate) fn certificates() -> PathBuf {
+    const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
+    let path = std::env::var("BASEGEN_TESTBED_CA").ok().filter(|path| !path.is_empty());
+    path.map_or(DEBIAN.into(), PathBuf::from)
+}
+
 /// Returns the path of the engine's socket.
 pub(crate) fn socket() -> String {
     let host = variable("DOCKER_HOST");
