@@ -1,13 +1,10 @@
 //! `registry` in `[image]`: one registry, or several that get the same images. Each is a host, or a path in one.
 
-use std::fmt;
 use std::str::FromStr as _;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
+use super::by_type::by_type;
 use super::checker::Checker;
 use super::spanned::Spanned;
 use crate::image::Namespace;
@@ -21,6 +18,11 @@ pub enum RegistryEntry {
     /// Several registries. Each gets all images.
     Each(Vec<Spanned<String>>),
 }
+
+by_type!(RegistryEntry, "a string or an array of strings", {
+    text: RegistryEntry::One,
+    list: RegistryEntry::Each,
+});
 
 impl Checker<'_> {
     /// Returns the registries with their paths.
@@ -60,25 +62,5 @@ impl Checker<'_> {
             namespaces.push(namespace);
         }
         namespaces
-    }
-}
-
-impl<'de> Deserialize<'de> for RegistryEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntryVisitor;
-        impl<'de> Visitor<'de> for EntryVisitor {
-            type Value = RegistryEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or an array of strings")
-            }
-            fn visit_str<E: de::Error>(self, registry: &str) -> Result<RegistryEntry, E> {
-                Ok(RegistryEntry::One(registry.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RegistryEntry, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(RegistryEntry::Each)
-            }
-        }
-        deserializer.deserialize_any(EntryVisitor)
     }
 }

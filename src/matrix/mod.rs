@@ -5,6 +5,7 @@
 //! show the line and column in the file; validation reports all errors at once.
 
 mod absent;
+mod by_type;
 mod checker;
 mod command;
 mod complete;

@@ -9,14 +9,11 @@ mod contents;
 mod settings;
 mod variables;
 
-use std::fmt;
-
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::by_type::by_type;
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
@@ -257,89 +254,20 @@ tables!(
     ToolTable
 );
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ValueVisitor;
-        impl Visitor<'_> for ValueVisitor {
-            type Value = Value;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or a boolean")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-                Ok(Value::Bool(value))
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-                Ok(Value::Text(value.to_owned()))
-            }
-        }
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for AxisEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntryVisitor;
-        impl<'de> Visitor<'de> for EntryVisitor {
-            type Value = AxisEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string, a boolean or a table with the key `value`")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<AxisEntry, E> {
-                Ok(AxisEntry::Plain(Value::Bool(value)))
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<AxisEntry, E> {
-                Ok(AxisEntry::Plain(Value::Text(value.to_owned())))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisEntry, A::Error> {
-                let table = AxisValueTable::deserialize(MapAccessDeserializer::new(map));
-                table.map(|table| AxisEntry::Table(Box::new(table)))
-            }
-        }
-        deserializer.deserialize_any(EntryVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for AxisTable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AxisVisitor;
-        impl<'de> Visitor<'de> for AxisVisitor {
-            type Value = AxisTable;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an array, or a table with the key `values`")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<AxisTable, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(AxisTable::Values)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisTable, A::Error> {
-                AxisValuesTable::deserialize(MapAccessDeserializer::new(map)).map(AxisTable::Table)
-            }
-        }
-        deserializer.deserialize_any(AxisVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for RunEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RunVisitor;
-        impl<'de> Visitor<'de> for RunVisitor {
-            type Value = RunEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or an array of strings")
-            }
-            fn visit_str<E: de::Error>(self, line: &str) -> Result<RunEntry, E> {
-                Ok(RunEntry::Shell(line.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RunEntry, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(RunEntry::Exec)
-            }
-        }
-        deserializer.deserialize_any(RunVisitor)
-    }
-}
+by_type!(Value, "a string or a boolean", { text: Value::Text, flag: Value::Bool });
+by_type!(AxisEntry, "a string, a boolean or a table with the key `value`", {
+    text: AxisEntry::Plain,
+    flag: AxisEntry::Plain,
+    table: AxisEntry::Table,
+});
+by_type!(AxisTable, "an array, or a table with the key `values`", {
+    list: AxisTable::Values,
+    table: AxisTable::Table,
+});
+by_type!(RunEntry, "a string or an array of strings", {
+    text: RunEntry::Shell,
+    list: RunEntry::Exec,
+});
 
 /// Returns the JSON schema of `matrix.toml`, for editors, with a final newline.
 #[must_use]

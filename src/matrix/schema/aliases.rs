@@ -1,13 +1,10 @@
 //! Entries of `aliases`, and `[[alias]]`.
 
-use std::fmt;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::When;
+use crate::matrix::by_type::by_type;
 use crate::matrix::document::tables;
 use crate::matrix::spanned::Spanned;
 
@@ -60,22 +57,7 @@ pub struct PrintedAliasTable {
 
 tables!(AliasTable, PrintedAliasTable);
 
-impl<'de> Deserialize<'de> for AliasEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AliasVisitor;
-        impl<'de> Visitor<'de> for AliasVisitor {
-            type Value = AliasEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or a table with the key `tag`")
-            }
-            fn visit_str<E: de::Error>(self, tag: &str) -> Result<AliasEntry, E> {
-                Ok(AliasEntry::Tag(tag.to_owned()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AliasEntry, A::Error> {
-                AliasTable::deserialize(MapAccessDeserializer::new(map)).map(AliasEntry::Table)
-            }
-        }
-        deserializer.deserialize_any(AliasVisitor)
-    }
-}
+by_type!(AliasEntry, "a string or a table with the key `tag`", {
+    text: AliasEntry::Tag,
+    table: AliasEntry::Table,
+});

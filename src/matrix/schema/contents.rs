@@ -1,14 +1,11 @@
 //! The keys of `matrix.toml` for the contents of images without a Dockerfile of their own.
 
-use std::fmt;
-
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::RunEntry;
+use crate::matrix::by_type::by_type;
 use crate::matrix::document::tables;
 use crate::matrix::spanned::Spanned;
 
@@ -100,57 +97,6 @@ pub struct HealthcheckTable {
 }
 
 tables!(HealthcheckTable);
-
-/// Implements `Deserialize` for an enum by the type of the value.
-macro_rules! by_type {
-    ($entry:ident, $expected:literal, { $($method:tt)* }) => {
-        impl<'de> Deserialize<'de> for $entry {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct EntryVisitor;
-                impl<'de> Visitor<'de> for EntryVisitor {
-                    type Value = $entry;
-
-                    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        formatter.write_str($expected)
-                    }
-                    by_type!(@ $entry $($method)*);
-                }
-                deserializer.deserialize_any(EntryVisitor)
-            }
-        }
-    };
-    (@ $entry:ident $(,)?) => {};
-    (@ $entry:ident text: $make:expr $(, $($rest:tt)*)?) => {
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<$entry, E> {
-            Ok($make(text.to_owned()))
-        }
-        by_type!(@ $entry $($($rest)*)?);
-    };
-    (@ $entry:ident flag: $make:expr $(, $($rest:tt)*)?) => {
-        fn visit_bool<E: de::Error>(self, flag: bool) -> Result<$entry, E> {
-            Ok($make(flag))
-        }
-        by_type!(@ $entry $($($rest)*)?);
-    };
-    (@ $entry:ident number: $make:expr $(, $($rest:tt)*)?) => {
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<$entry, E> {
-            Ok($make(number))
-        }
-        by_type!(@ $entry $($($rest)*)?);
-    };
-    (@ $entry:ident list: $make:expr $(, $($rest:tt)*)?) => {
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<$entry, A::Error> {
-            Deserialize::deserialize(SeqAccessDeserializer::new(list)).map($make)
-        }
-        by_type!(@ $entry $($($rest)*)?);
-    };
-    (@ $entry:ident table: $make:expr $(, $($rest:tt)*)?) => {
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$entry, A::Error> {
-            Deserialize::deserialize(MapAccessDeserializer::new(map)).map($make)
-        }
-        by_type!(@ $entry $($($rest)*)?);
-    };
-}
 
 by_type!(PackagesEntry, "a string, an array or a table", {
     text: PackagesEntry::File,

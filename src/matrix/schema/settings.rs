@@ -3,17 +3,14 @@
 //! All of them have the same settings, which `settings_tables!` lists once. To add a setting, add a line there, a field
 //! to [`Settings`](super::super::settings::Settings), and its validation to `Checker::settings`.
 
-use std::fmt;
-
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::contents::{ExposeEntry, FilesEntry, HealthcheckEntry, PackagesEntry};
 use super::{AliasEntry, AxisEntry, RunEntry, Variables, When};
 use crate::image::CompressionAlgorithm;
+use crate::matrix::by_type::by_type;
 use crate::matrix::contracts::{BasetenTable, Contract, FalTable};
 use crate::matrix::document::tables;
 use crate::matrix::hosts::RegistryEntry;
@@ -239,44 +236,11 @@ pub struct CompressionTable {
 
 tables!(CompressionTable);
 
-impl<'de> Deserialize<'de> for CompressionEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CompressionVisitor;
-        impl<'de> Visitor<'de> for CompressionVisitor {
-            type Value = CompressionEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or a table with the key `algorithm`")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<CompressionEntry, E> {
-                let name = de::value::StrDeserializer::new(name);
-                CompressionAlgorithm::deserialize(name).map(CompressionEntry::Algorithm)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CompressionEntry, A::Error> {
-                let table = CompressionTable::deserialize(MapAccessDeserializer::new(map));
-                table.map(CompressionEntry::Table)
-            }
-        }
-        deserializer.deserialize_any(CompressionVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for DockerignoreEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntryVisitor;
-        impl<'de> Visitor<'de> for EntryVisitor {
-            type Value = DockerignoreEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an array of patterns, or the path of a file")
-            }
-            fn visit_str<E: de::Error>(self, path: &str) -> Result<DockerignoreEntry, E> {
-                Ok(DockerignoreEntry::File(path.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<DockerignoreEntry, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(DockerignoreEntry::Patterns)
-            }
-        }
-        deserializer.deserialize_any(EntryVisitor)
-    }
-}
+by_type!(CompressionEntry, "a string or a table with the key `algorithm`", {
+    text: CompressionEntry::Algorithm,
+    table: CompressionEntry::Table,
+});
+by_type!(DockerignoreEntry, "an array of patterns, or the path of a file", {
+    text: DockerignoreEntry::File,
+    list: DockerignoreEntry::Patterns,
+});

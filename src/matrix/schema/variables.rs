@@ -6,11 +6,11 @@ use std::fmt;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::{AxisEntry, MatrixFile};
+use crate::matrix::by_type::by_type;
 use crate::matrix::document::tables;
 use crate::matrix::spanned::Spanned;
 
@@ -89,26 +89,10 @@ impl<'de> Deserialize<'de> for Variables {
 /// One table, or an array of tables.
 struct FromEntry(Vec<FromTable>);
 
-impl<'de> Deserialize<'de> for FromEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FromVisitor;
-        impl<'de> Visitor<'de> for FromVisitor {
-            type Value = FromEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a table or an array of tables")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<FromEntry, A::Error> {
-                let table = FromTable::deserialize(MapAccessDeserializer::new(table));
-                table.map(|table| FromEntry(vec![table]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<FromEntry, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(FromEntry)
-            }
-        }
-        deserializer.deserialize_any(FromVisitor)
-    }
-}
+by_type!(FromEntry, "a table or an array of tables", {
+    table: |table| FromEntry(vec![table]),
+    list: FromEntry,
+});
 
 impl JsonSchema for Variables {
     fn schema_name() -> Cow<'static, str> {
