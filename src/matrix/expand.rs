@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::checker::Checker;
 use super::complete::check_complete;
 use super::diagnostic::{SourceError, SourceFile};
-use super::model::{Axis, ExtraRow, Match, Matrix, Set, Variant, id_and_name};
+use super::model::{Axis, ExtraRow, Matrix, Set, Variant, id_and_name};
 use super::placeholders::Placeholders;
 use super::rules::Extra;
 use super::schema::MatrixFile;
@@ -65,22 +65,20 @@ impl Matrix {
             variants.push(builder.variant(&mut checker, values, None, &span));
         }
         checker.add_extras(&mut variants, &mut builder, extras);
-        let is_used = |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
-        let excludes_any = |when: &Match| excluded.iter().any(|values| when.admits(values));
-        let used = excludes.iter().map(|rule| excludes_any(&rule.when));
-        checker.check_used("`[[exclude]]`", used, &file.exclude);
-        checker.check_used("`[[set]]`", sets.iter().map(|rule| is_used(&rule.when)), &file.set);
-        let used = checks.iter().map(|rule| is_used(&rule.when));
-        checker.check_used("`[[verify]]`", used, &file.verify);
-        checker.check_used(
-            "`[[waive]]`",
-            waives.iter().map(|rule| is_used(&rule.when)),
-            &file.waive,
-        );
-        let used = printed_aliases.iter().map(|printed| is_used(&printed.alias.when));
-        checker.check_used("`[[alias]]`", used, &file.alias);
-        let used = image.aliases.iter().map(|alias| is_used(&alias.when));
-        checker.check_used("alias", used, &file.image.aliases);
+        let of_excluded = excluded.iter().map(Vec::as_slice);
+        let of_variants = variants.iter().map(|variant| variant.values.as_slice());
+        let matches = excludes.iter().map(|rule| &rule.when);
+        checker.check_used("`[[exclude]]`", &file.exclude, matches, of_excluded);
+        let matches = sets.iter().map(|set| &set.when);
+        checker.check_used("`[[set]]`", &file.set, matches, of_variants.clone());
+        let matches = checks.iter().map(|rule| &rule.when);
+        checker.check_used("`[[verify]]`", &file.verify, matches, of_variants.clone());
+        let matches = waives.iter().map(|waive| &waive.when);
+        checker.check_used("`[[waive]]`", &file.waive, matches, of_variants.clone());
+        let matches = printed_aliases.iter().map(|printed| &printed.alias.when);
+        checker.check_used("`[[alias]]`", &file.alias, matches, of_variants.clone());
+        let matches = image.aliases.iter().map(|alias| &alias.when);
+        checker.check_used("alias", &file.image.aliases, matches, of_variants);
         checker.check_ids(&variants, &file.axes.span());
         checker.check_platforms(&file.platform, &variants);
         checker.finish()?;
@@ -118,19 +116,6 @@ impl Checker<'_> {
             let size = rows.map_or("too many".to_owned(), |rows| rows.to_string());
             let label = format!("the axes produce {size} variants, the limit is {MAX_ROWS}");
             self.report(file.axes.span(), "the matrix is too large", label);
-        }
-    }
-
-    fn check_used<T>(
-        &mut self,
-        kind: &str,
-        used: impl Iterator<Item = bool>,
-        rules: &[Spanned<T>],
-    ) {
-        for (_, rule) in used.zip(rules).filter(|(is_used, _)| !is_used) {
-            let message = format!("this {kind} matches no variant");
-            self.report(rule.span(), message, "its conditions never hold together").help =
-                Some("remove it, or correct its conditions".to_owned());
         }
     }
 

@@ -70,8 +70,8 @@ impl<'a> Table<'a> {
             Self::Base(_) => FactSource::Base,
             Self::Axis(axis, _) => FactSource::Axis(&axis.name),
             Self::Set(set) => {
-                let axes = set.when.conditions.iter();
-                let axes = axes.map(|(axis, _)| matrix.axes[*axis].name.as_str()).collect();
+                let axes = set.when.axes().into_iter();
+                let axes = axes.map(|axis| matrix.axes[axis].name.as_str()).collect();
                 FactSource::Set { line: set.line, axes }
             }
             Self::Extra(extra) => FactSource::Extra { line: extra.line },
@@ -207,7 +207,7 @@ two = "everywhere"
 python = ["3.9"]
 gpu = [false, { value = true, variables = { cuda = "12.6", driver = "12.0" } }]
 [[set]]
-when = { gpu = true, python = ">=3.9" }
+when = [{ gpu = true, python = "3.9" }, { python = "3.14", gpu = true }]
 variables = { cuda = "12.8", one = "set" }
 [[extra]]
 axes = { python = "3.14", gpu = true }

@@ -47,6 +47,7 @@ mod validate;
 mod value;
 mod variable_files;
 mod variables;
+mod when;
 
 pub use absent::Absent;
 pub use command::CheckCommand;

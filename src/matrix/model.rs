@@ -25,6 +25,7 @@ use super::spanned::{Span, Spanned};
 use super::tools::Tool;
 use super::value::Value;
 use super::variables::TableVariables;
+use super::when::Match;
 use crate::files::{Access, Checkout};
 use crate::image::{Namespace, Platform};
 
@@ -245,20 +246,6 @@ pub struct Check {
     pub command: CheckCommand,
 }
 
-/// Conditions on axes that must all hold. They are evaluated once for each axis value.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Match {
-    /// The index of an axis, and for each of its values whether the condition admits it.
-    pub(super) conditions: Vec<(usize, Vec<bool>)>,
-}
-
-impl Match {
-    /// Returns true if a combination meets all conditions.
-    pub(super) fn admits(&self, values: &[usize]) -> bool {
-        self.conditions.iter().all(|(axis, admitted)| admitted[values[*axis]])
-    }
-}
-
 impl Matrix {
     /// Returns the axis called `name` and its index.
     #[must_use]
@@ -322,19 +309,17 @@ impl Matrix {
     /// Dockerfile is generated from the [`contents`](Self::contents) of the variant. A mirrored image has none.
     #[must_use]
     pub fn dockerfile(&self, variant: &Variant) -> Option<String> {
-        let settings = self.settings(variant);
-        if settings.mirror().is_some() {
+        if self.mirror(variant).is_some() {
             return None;
         }
-        let path = settings.last(|settings| settings.dockerfile.as_ref())?;
+        let path = self.settings(variant).last(|settings| settings.dockerfile.as_ref())?;
         Some(path.fill(|name| self.name_part(variant, name)))
     }
 
     /// Returns the contracts of a variant, each once, in the order of [`Contract::ALL`].
     #[must_use]
     pub fn contracts(&self, variant: &Variant) -> Vec<Contract> {
-        let settings = self.settings(variant);
-        let listed = settings.last(|settings| settings.contracts.as_ref());
+        let listed = self.settings(variant).last(|settings| settings.contracts.as_ref());
         let is_listed = |contract: &Contract| listed.is_some_and(|list| list.contains(contract));
         Contract::ALL.into_iter().filter(is_listed).collect()
     }

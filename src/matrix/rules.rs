@@ -2,19 +2,17 @@
 
 use super::checker::Checker;
 use super::command::CheckCommand;
-use super::condition::{Condition, is_version};
-use super::diagnostic::{did_you_mean, quoted_list};
-use super::model::{Alias, Axis, AxisValue, CheckRule, Exclude, Match, PrintedAlias, Set, Waive};
+use super::diagnostic::quoted_list;
+use super::model::{Alias, Axis, CheckRule, Exclude, PrintedAlias, Set, Waive};
 use super::pattern::Pattern;
 use super::placeholders::{OUTPUT, PatternKind};
 use super::safe;
 use super::schema::{
-    AliasEntry, AliasMover, AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, PrintedAliasTable,
-    RunEntry, SetTable, VerifyTable, WaiveTable, When,
+    AliasEntry, AliasMover, AxisEntry, ExcludeTable, ExtraTable, PrintedAliasTable, RunEntry,
+    SetTable, VerifyTable, WaiveTable, When,
 };
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
-use super::value::Value;
 
 /// An `[[extra]]` table. Its values are indices into the axes.
 pub(super) struct Extra {
@@ -28,14 +26,14 @@ impl Checker<'_> {
         let label = "describe in one line why these combinations do not exist";
         self.check_line(&table.reason, "an exclusion needs a reason", label);
         Exclude {
-            when: self.conditions(axes, &table.when),
+            when: self.when(axes, Some(&table.when)),
             reason: table.reason.to_string(),
             line: self.source.line(table.span().start),
         }
     }
 
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
-        let when = self.conditions(axes, &table.when);
+        let when = self.when(axes, Some(&table.when));
         let variables = self.checked_variables(axes, &table.variables);
         let settings = self.settings(&table.settings(), variables);
         if settings.is_empty() {
@@ -48,7 +46,7 @@ impl Checker<'_> {
     pub(super) fn waive(&mut self, axes: &[Axis], table: &Spanned<WaiveTable>) -> Waive {
         let label = "describe in one line why the images may break the rule";
         self.check_line(&table.reason, "an exception needs a reason", label);
-        let when = table.when.as_ref().map(|when| self.conditions(axes, when)).unwrap_or_default();
+        let when = self.when(axes, table.when.as_ref());
         Waive {
             rule: table.rule.clone(),
             reason: table.reason.to_string(),
@@ -105,7 +103,7 @@ impl Checker<'_> {
         }
         Alias {
             tag,
-            when: when.map(|when| self.conditions(axes, when)).unwrap_or_default(),
+            when: self.when(axes, when),
             moved_by: moved_by.map_or(vec![AliasMover::Release], |movers| movers.to_vec()),
         }
     }
@@ -118,7 +116,7 @@ impl Checker<'_> {
             RunEntry::Shell(line) => CheckCommand::Shell(argument(line)),
             RunEntry::Exec(words) => CheckCommand::Exec(words.iter().map(argument).collect()),
         };
-        let when = table.when.as_ref().map(|when| self.conditions(axes, when)).unwrap_or_default();
+        let when = self.when(axes, table.when.as_ref());
         CheckRule { name: table.name.to_string(), when, command }
     }
 
@@ -134,97 +132,6 @@ impl Checker<'_> {
             self.report(span.clone(), message, label);
         }
         self.pattern(&Spanned::new(span.clone(), line.to_owned()), PatternKind::Image)
-    }
-
-    pub(super) fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {
-        if when.is_empty() {
-            let label = "add a condition: `when = { axis = value }`";
-            self.report(when.span(), "the rule matches every combination", label);
-        }
-        let mut conditions = Vec::new();
-        for (name, entry) in when.iter() {
-            let Some(index) = self.find_axis(axes, name) else {
-                continue;
-            };
-            if let Some(condition) = self.condition(&axes[index], entry) {
-                conditions.push((index, axes[index].admitted(&condition)));
-            }
-        }
-        Match { conditions }
-    }
-
-    fn find_axis(&mut self, axes: &[Axis], name: &Spanned<String>) -> Option<usize> {
-        let found = axes.iter().position(|axis| axis.name == **name);
-        if found.is_none() {
-            let known: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
-            let message = format!("unknown axis `{}`", name.escape_debug());
-            let label = format!("the axes are {}", quoted_list(&known));
-            self.report(name.span(), message, label).help = did_you_mean(name, known);
-        }
-        found
-    }
-
-    fn condition(&mut self, axis: &Axis, entry: &Spanned<ConditionEntry>) -> Option<Condition> {
-        let (alternatives, is_negated) = match entry.get_ref() {
-            ConditionEntry::Is(alternatives) => (alternatives, false),
-            ConditionEntry::Not(table) => (&table.not, true),
-        };
-        if alternatives.values().is_empty() {
-            let label = format!("add a value of axis `{}`", axis.name);
-            self.report(entry.span(), "this condition has no value", label);
-            return None;
-        }
-        let conditions = alternatives.values().iter();
-        let conditions: Option<Vec<Condition>> =
-            conditions.map(|value| self.alternative(axis, value, &entry.span())).collect();
-        let condition = Condition::Any(conditions?);
-        if !is_negated {
-            return Some(condition);
-        }
-        let condition = Condition::Not(Box::new(condition));
-        if !axis.admitted(&condition).contains(&true) {
-            let message = format!("no value of axis `{}` is left", axis.name);
-            let label = format!("its values are {}", quoted_list(&axis.value_names()));
-            self.report(entry.span(), message, label);
-            return None;
-        }
-        Some(condition)
-    }
-
-    /// Parses one alternative of a condition, at `span`. It must match a value, because a wrong one among others would go
-    /// unnoticed.
-    fn alternative(&mut self, axis: &Axis, value: &Value, span: &Span) -> Option<Condition> {
-        let condition = match value {
-            Value::Bool(_) => Condition::Is(value.clone()),
-            Value::Text(text) => match Condition::parse(text) {
-                Ok(condition) => condition,
-                Err(error) => {
-                    self.report(span.clone(), error.to_string(), "invalid range").help =
-                        Some("write a range such as `>=3.10,<3.13`".to_owned());
-                    return None;
-                }
-            },
-        };
-        let is_other =
-            |value: &&AxisValue| matches!(&value.value, Value::Text(text) if !is_version(text));
-        if matches!(condition, Condition::Range(_))
-            && let Some(other) = axis.values.iter().find(is_other)
-        {
-            let message = format!("axis `{}` has values that are not versions", axis.name);
-            let label = format!("`{}` is not a version and cannot be compared", other.value);
-            self.report(span.clone(), message, label);
-            return None;
-        }
-        if axis.admitted(&condition).contains(&true) {
-            return Some(condition);
-        }
-        let message = match &condition {
-            Condition::Is(value) => format!("axis `{}` has no value `{value}`", axis.name),
-            _ => format!("no value of axis `{}` matches `{condition}`", axis.name),
-        };
-        let label = format!("its values are {}", quoted_list(&axis.value_names()));
-        self.report(span.clone(), message, label).help = quotes_help(axis, value);
-        None
     }
 
     /// Validates an `[[extra]]` table, and adds its new values to the axes.
@@ -271,14 +178,4 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-/// Suggests to add or remove quotes if `wanted` then is a value of `axis`.
-fn quotes_help(axis: &Axis, wanted: &Value) -> Option<String> {
-    let text = wanted.to_string();
-    let meant = axis.values.iter().find(|known| known.value.to_string() == text)?;
-    Some(match meant.value {
-        Value::Bool(_) => format!("write it without quotes: `{} = {text}`", axis.name),
-        Value::Text(_) => format!("write it in quotes: `{} = \"{text}\"`", axis.name),
-    })
 }

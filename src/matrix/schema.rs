@@ -23,7 +23,7 @@ use super::spanned::Spanned;
 use super::value::Value;
 
 pub use aliases::{AliasEntry, AliasMover, PrintedAliasTable};
-pub use conditions::{ConditionEntry, When};
+pub use conditions::{ConditionEntry, ConditionsTable, When};
 pub(super) use contents::{
     ExposeEntry, FileValue, FilesEntry, HealthcheckEntry, HealthcheckTable, PackageValue,
     PackagesEntry, PortEntry,
@@ -148,7 +148,7 @@ pub enum AxisEntry {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct ExcludeTable {
-    /// The conditions of the combinations to remove, by axis.
+    /// The conditions of the combinations to remove, by axis, or an array of alternatives.
     pub when: Spanned<When>,
     /// The reason, one line. It is shown when a removed combination is selected.
     pub reason: Spanned<String>,
@@ -160,7 +160,7 @@ pub struct ExcludeTable {
 pub struct VerifyTable {
     /// The name of the check, shown when it fails.
     pub name: Spanned<String>,
-    /// The conditions of the combinations to check, by axis. Default: all combinations.
+    /// The conditions of the combinations to check, by axis, or an array of alternatives. Default: all combinations.
     pub when: Option<Spanned<When>>,
     /// The command: a string for the shell of the image, or an array of a program and its arguments.
     /// It runs as the user of the image, without a network. `{{NAME}}` is the value of the axis `NAME`.
@@ -175,7 +175,7 @@ pub struct WaiveTable {
     pub rule: Spanned<String>,
     /// The reason, one line.
     pub reason: Spanned<String>,
-    /// The conditions of the combinations, by axis. Default: all combinations.
+    /// The conditions of the combinations, by axis, or an array of alternatives. Default: all combinations.
     pub when: Option<Spanned<When>>,
 }
 

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 
 use super::condition::Condition;
 use super::diagnostic::{did_you_mean, nearest_spelling, quoted_list, suggestion};
-use super::model::{Axis, Match, Matrix, Variant};
+use super::model::{Axis, Matrix, Variant};
 use super::value::Value;
+use super::when::Conditions;
 use crate::error::{ExitCode, Explain};
 
 /// A selection of variants. The default selects all of them.
@@ -93,7 +94,7 @@ impl Matrix {
     pub fn select(&self, selection: &Selection) -> Result<Selected<'_>, SelectionError> {
         let only: Vec<(usize, Condition)> =
             selection.only.iter().map(|term| self.resolve(term)).collect::<Result<_, _>>()?;
-        let without: Vec<Match> = selection
+        let without: Vec<Conditions> = selection
             .without
             .iter()
             .map(|terms| self.resolve_all(terms))
@@ -149,14 +150,14 @@ impl Matrix {
                 (Err(_), None) => return Vec::new(),
             }
         }
-        let without: Vec<Match> =
+        let without: Vec<Conditions> =
             selection.without.iter().filter_map(|terms| self.resolve_all(terms).ok()).collect();
         let mut variants = self.filter(&only, &without);
         variants.retain(|variant| selection.ids.is_empty() || selection.ids.contains(&variant.id));
         variants
     }
 
-    fn filter(&self, only: &[(usize, Condition)], without: &[Match]) -> Vec<&Variant> {
+    fn filter(&self, only: &[(usize, Condition)], without: &[Conditions]) -> Vec<&Variant> {
         let admitted = self.admitted(only);
         self.variants
             .iter()
@@ -206,13 +207,13 @@ impl Matrix {
         Ok((index, condition))
     }
 
-    fn resolve_all(&self, terms: &[Term]) -> Result<Match, SelectionError> {
+    fn resolve_all(&self, terms: &[Term]) -> Result<Conditions, SelectionError> {
         let mut conditions = Vec::new();
         for term in terms {
             let (index, condition) = self.resolve(term)?;
             conditions.push((index, self.axes[index].admitted(&condition)));
         }
-        Ok(Match { conditions })
+        Ok(Conditions(conditions))
     }
 
     /// Returns the error for a `condition` on `axis` that no variant meets together with the other terms of `only`.
@@ -231,7 +232,7 @@ impl Matrix {
             let message = format!("`--exclude` removes every variant with {description}");
             return SelectionError::no_match(message, None);
         }
-        let rules = self.excludes.iter().filter(|rule| overlaps(&rule.when, &admitted));
+        let rules = self.excludes.iter().filter(|rule| rule.when.overlaps(&admitted));
         let place = self.source.path.display();
         let rules = rules.map(|rule| (format!("{place}:{}", rule.line), rule.reason.clone()));
         SelectionError::Combination {
@@ -264,13 +265,6 @@ impl Matrix {
 /// Returns the number of a variant's values that are not admitted.
 fn mismatches(variant: &Variant, admitted: &[Vec<bool>]) -> usize {
     variant.values.iter().zip(admitted).filter(|(value, admitted)| !admitted[**value]).count()
-}
-
-/// Returns true if a rule admits any combination of admitted values.
-fn overlaps(rule: &Match, admitted: &[Vec<bool>]) -> bool {
-    rule.conditions.iter().all(|(axis, by_rule)| {
-        by_rule.iter().zip(&admitted[*axis]).any(|(rule, wanted)| *rule && *wanted)
-    })
 }
 
 /// Parses a boolean that is a value of an axis. An axis of booleans only also accepts the spellings of Truss' older script.

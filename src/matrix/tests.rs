@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::validate::RESERVED;
-use super::{CheckCommand, Matrix, Selection, Term, parse};
+use super::{CheckCommand, Matrix, Selection, Term, Variant, parse};
 use crate::error::Report;
 
 mod axes;
@@ -26,11 +26,17 @@ gpu = [false, true]
 job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
 "#;
 
-fn matrix(more: &str) -> Matrix {
-    match parse(Path::new("matrix.toml"), &format!("{BASE}{more}")) {
+/// Returns the matrix of a whole file.
+fn parsed(text: &str) -> Matrix {
+    match parse(Path::new("matrix.toml"), text) {
         Ok(matrix) => matrix,
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Returns the matrix of the base file with `more` appended.
+fn matrix(more: &str) -> Matrix {
+    parsed(&format!("{BASE}{more}"))
 }
 
 /// Returns the error for a whole file.
@@ -42,6 +48,10 @@ fn error(text: &str) -> String {
 /// Returns the error for the base file with `more` appended.
 fn error_with(more: &str) -> String {
     error(&format!("{}{more}", BASE.trim_start()))
+}
+
+fn variant<'m>(matrix: &'m Matrix, id: &str) -> &'m Variant {
+    matrix.variants.iter().find(|variant| variant.id == id).expect(id)
 }
 
 fn ids(matrix: &Matrix) -> Vec<&str> {
@@ -101,10 +111,7 @@ variables = { level = 3 }
 "#,
     );
     assert_eq!(matrix.variants.len(), 9);
-    let level = |id: &str| {
-        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        matrix.variables(variant)["level"].to_string()
-    };
+    let level = |id: &str| matrix.variables(variant(&matrix, id))["level"].to_string();
     assert_eq!(level("3.9-server"), "1");
     assert_eq!(level("3.11-gpu-server"), "2");
     assert_eq!(level("3.12-gpu-server"), "3");
@@ -132,10 +139,9 @@ fn a_set_overrides_the_limits_of_all_images() {
         BASE.replace("dockerfile =", "max_size = \"500 MB\"\nrequire_sm = [\"80\"]\ndockerfile =");
     let sets = "[[set]]\nwhen = { gpu = true }\nmax_size = \"2.6 GB\"\ndrop_sm = [\"50\", \"90a\"]\n\
                 [[set]]\nwhen = { python = \"3.9\" }\nrequire_sm = []\n";
-    let matrix = parse(Path::new("matrix.toml"), &format!("{text}{sets}")).expect("a matrix");
+    let matrix = parsed(&format!("{text}{sets}"));
     let limits = |id: &str| {
-        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        let settings = matrix.settings(variant);
+        let settings = matrix.settings(variant(&matrix, id));
         let size = settings.last(|settings| settings.max_size.as_ref()).expect("a size");
         let required = settings.last(|settings| settings.require_sm.as_ref());
         let required: Vec<u16> = required.into_iter().flatten().map(|sm| **sm).collect();
@@ -167,10 +173,9 @@ when = { gpu = true }
 fn checks_see_values_instead_of_tag_parts() {
     let text = BASE.replace("[false, true]", "[false, { value = true, tag = \"cuda\" }]");
     let check = "[[verify]]\nname = \"gpu\"\nrun = [\"{{python}} {{gpu}}\", \"{{variant}} {{job_type}}\"]\n";
-    let matrix = parse(Path::new("matrix.toml"), &format!("{text}{check}")).expect("a matrix");
+    let matrix = parsed(&format!("{text}{check}"));
     let commands = |id: &str| {
-        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        let checks = matrix.checks(variant).into_iter().map(|check| check.command);
+        let checks = matrix.checks(variant(&matrix, id)).into_iter().map(|check| check.command);
         checks.collect::<Vec<_>>()
     };
     let exec = |words: [&str; 2]| vec![CheckCommand::Exec(words.map(str::to_owned).to_vec())];
@@ -182,10 +187,9 @@ fn checks_see_values_instead_of_tag_parts() {
 fn platforms_are_common_to_all_values() {
     let text =
         BASE.replace("[false, true]", "[false, { value = true, platforms = [\"linux/amd64\"] }]");
-    let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
+    let matrix = parsed(&text);
     let platforms = |id: &str| {
-        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        variant.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        variant(&matrix, id).platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(platforms("3.9-server"), "linux/amd64 linux/arm64");
     assert_eq!(platforms("3.9-gpu-server"), "linux/amd64");

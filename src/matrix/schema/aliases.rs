@@ -24,7 +24,7 @@ pub enum AliasEntry {
 pub struct AliasTable {
     /// The tag, such as `{{variant}}-latest`.
     pub tag: Spanned<String>,
-    /// The conditions of the images, by axis. Default: all images.
+    /// The conditions of the images, by axis, or an array of alternatives. Default: all images.
     pub when: Option<Spanned<When>>,
     /// The releases that move the tag. Default: `["release"]`.
     pub moved_by: Option<Spanned<Vec<AliasMover>>>,
@@ -49,7 +49,7 @@ pub struct PrintedAliasTable {
     pub run: Spanned<String>,
     /// The tag, with `{{output}}` for the output of the command, such as `python-{{output}}`. Default: `{{output}}`.
     pub tag: Option<Spanned<String>>,
-    /// The conditions of the images, by axis. Default: all images.
+    /// The conditions of the images, by axis, or an array of alternatives. Default: all images.
     pub when: Option<Spanned<When>>,
     /// The releases that move the tag. Default: `["release"]`.
     pub moved_by: Option<Spanned<Vec<AliasMover>>>,

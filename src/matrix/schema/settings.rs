@@ -186,7 +186,7 @@ settings_tables! {
 
     /// `[[set]]`: variables and settings of some combinations.
     pub struct SetTable {
-        /// The conditions of the combinations, by axis.
+        /// The conditions of the combinations, by axis, or an array of alternatives.
         pub when: Spanned<When>,
         /// Variables of these combinations. They override those of axis values and of earlier `[[set]]` tables.
         #[serde(default)]

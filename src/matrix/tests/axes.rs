@@ -1,9 +1,6 @@
 //! The parts of tags that axes define for their values.
 
-use std::path::Path;
-
-use super::error;
-use crate::matrix::parse;
+use super::{error, parsed};
 
 fn text(axes: &str) -> String {
     format!("[image]\nrepository = \"a\"\ndockerfile = \"d\"\n[axes]\n{axes}")
@@ -11,7 +8,7 @@ fn text(axes: &str) -> String {
 
 /// Returns the names of the variants.
 fn names(axes: &str) -> String {
-    let matrix = parse(Path::new("matrix.toml"), &text(axes)).expect("a matrix");
+    let matrix = parsed(&text(axes));
     matrix.variants.iter().map(|variant| variant.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
