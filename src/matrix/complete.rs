@@ -25,10 +25,10 @@ fn dockerfile_faults(matrix: &Matrix) -> Vec<Diagnostic> {
     let mut faults = Vec::new();
     let mut reported = HashSet::new();
     for variant in &matrix.variants {
-        let settings = matrix.settings(variant);
-        if settings.mirror().is_some() {
+        if matrix.mirror(variant).is_some() {
             continue;
         }
+        let settings = matrix.settings(variant);
         let Some(dockerfile) = settings.last(|settings| settings.dockerfile.as_ref()) else {
             continue;
         };

@@ -43,10 +43,13 @@ impl<'a> FactSource<'a> {
     }
 }
 
-/// The tables that apply to a variant, from `[image]` over the values of its axes and `[[set]]` to `[[extra]]`. A later
-/// one overrides the settings of an earlier one.
-#[derive(Debug)]
-pub struct VariantSettings<'a>(Vec<Table<'a>>);
+/// The settings of a variant: those of all tables that apply to it, from `[image]` over the values of its axes and `[[set]]`
+/// to `[[extra]]`. A later table overrides the settings of an earlier one.
+#[derive(Debug, Clone, Copy)]
+pub struct VariantSettings<'a> {
+    matrix: &'a Matrix,
+    variant: &'a Variant,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Table<'a> {
@@ -80,24 +83,33 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> VariantSettings<'a> {
-    pub(super) fn tables(&self) -> impl DoubleEndedIterator<Item = &'a Settings> {
-        self.0.iter().map(|table| table.settings())
+    fn tables(self) -> impl DoubleEndedIterator<Item = Table<'a>> {
+        let Self { matrix, variant } = self;
+        let axes = matrix.axes.iter().zip(&variant.values);
+        let of_axes = axes.map(|(axis, at)| Table::Axis(axis, &axis.values[*at].settings));
+        let sets = matrix.sets.iter().filter(|set| set.when.admits(&variant.values));
+        std::iter::once(Table::Base(&matrix.base))
+            .chain(of_axes.filter(|table| !table.settings().is_empty()))
+            .chain(sets.map(Table::Set))
+            .chain(variant.extra.as_deref().map(Table::Extra))
+    }
+
+    /// Returns the settings of each table.
+    pub(super) fn of_tables(self) -> impl DoubleEndedIterator<Item = &'a Settings> {
+        self.tables().map(Table::settings)
     }
 
     /// Returns a setting of the last table that has it.
-    pub fn last<T: ?Sized>(
-        &self,
-        setting: impl Fn(&'a Settings) -> Option<&'a T>,
-    ) -> Option<&'a T> {
-        self.tables().rev().find_map(setting)
+    pub fn last<T: ?Sized>(self, setting: impl Fn(&'a Settings) -> Option<&'a T>) -> Option<&'a T> {
+        self.of_tables().rev().find_map(setting)
     }
 
     /// Merges the tables of a setting key by key. The last table with a key wins.
     pub fn merged<T>(
-        &self,
+        self,
         setting: impl Fn(&'a Settings) -> &'a BTreeMap<String, T>,
     ) -> BTreeMap<&'a str, &'a T> {
-        self.tables().flat_map(setting).map(|(key, value)| (key.as_str(), value)).collect()
+        self.of_tables().flat_map(setting).map(|(key, value)| (key.as_str(), value)).collect()
     }
 }
 
@@ -105,14 +117,7 @@ impl Matrix {
     /// Returns the settings of a variant.
     #[must_use]
     pub fn settings<'a>(&'a self, variant: &'a Variant) -> VariantSettings<'a> {
-        let axes = self.axes.iter().zip(&variant.values);
-        let of_axes = axes.map(|(axis, at)| Table::Axis(axis, &axis.values[*at].settings));
-        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
-        let tables = std::iter::once(Table::Base(&self.base))
-            .chain(of_axes.filter(|table| !table.settings().is_empty()))
-            .chain(sets.map(Table::Set))
-            .chain(variant.extra.as_deref().map(Table::Extra));
-        VariantSettings(tables.collect())
+        VariantSettings { matrix: self, variant }
     }
 
     /// Returns the keys of all settings in the matrix file.
@@ -125,9 +130,7 @@ impl Matrix {
         &'a self,
         variant: &'a Variant,
     ) -> impl Iterator<Item = (&'static str, Span)> {
-        let written =
-            self.settings(variant).0.into_iter().flat_map(|table| &table.settings().written);
-        written.cloned()
+        self.settings(variant).of_tables().flat_map(|settings| &settings.written).cloned()
     }
 
     /// Returns the keys of a variant's settings that another table than `[image]` has, the last table that has each, and
@@ -137,8 +140,8 @@ impl Matrix {
         &'a self,
         variant: &'a Variant,
     ) -> BTreeMap<&'static str, (FactSource<'a>, Span)> {
-        let settings = self.settings(variant);
-        let tables = settings.0.iter().filter(|table| !matches!(table, Table::Base(_)));
+        let tables = self.settings(variant).tables();
+        let tables = tables.filter(|table| !matches!(table, Table::Base(_)));
         let keys = tables.flat_map(|table| {
             let source = table.source(self);
             let keys = table.settings().written.iter();
@@ -152,7 +155,7 @@ impl Matrix {
     #[must_use]
     pub fn facts<'a>(&'a self, variant: &'a Variant) -> BTreeMap<&'a str, Fact<'a>> {
         let mut facts = BTreeMap::new();
-        for table in self.settings(variant).0 {
+        for table in self.settings(variant).tables() {
             let (source, variables) = (table.source(self), &table.settings().variables);
             for (name, value) in &variables.own {
                 facts.insert(name.as_str(), Fact { value, source: source.clone() });
@@ -172,7 +175,7 @@ impl Matrix {
         &'a self,
         variant: &'a Variant,
     ) -> Vec<(FactSource<'a>, &'a ContentSettings)> {
-        let tables = self.settings(variant).0.into_iter();
+        let tables = self.settings(variant).tables();
         tables.map(|table| (table.source(self), &table.settings().contents)).collect()
     }
 
@@ -182,8 +185,7 @@ impl Matrix {
         let mut path = name.split('.');
         let name = path.next().unwrap_or_default();
         let part = |name: &str| self.check_part(variant, name);
-        let settings = self.settings(variant);
-        let value = settings.last(|settings| settings.variables.get(name, part))?;
+        let value = self.settings(variant).last(|settings| settings.variables.get(name, part))?;
         path.try_fold(value, |table, entry| table.as_object()?.get(entry))
     }
 }

@@ -1,7 +1,6 @@
 //! `mirror`: images that are copied from another repository instead of being built.
 
 use super::checker::Checker;
-use super::facts::VariantSettings;
 use super::model::{Matrix, Variant};
 use super::pattern::Pattern;
 use super::schema::SettingKeys;
@@ -30,22 +29,15 @@ impl Checker<'_> {
     }
 }
 
-impl<'a> VariantSettings<'a> {
-    /// Returns the image that the variant is a copy of, as the matrix file names it. The last table with `mirror`,
-    /// `dockerfile` or `base` determines whether an image is built.
-    #[must_use]
-    pub fn mirror(&self) -> Option<&'a Pattern> {
-        let determines = |(key, _): &(&str, _)| DETERMINING.contains(key);
-        let last =
-            self.last(|settings| settings.written.iter().any(determines).then_some(settings))?;
-        last.mirror.as_ref()
-    }
-}
-
 impl Matrix {
-    /// Returns the image that a variant is a copy of, as the matrix file names it.
+    /// Returns the image that a variant is a copy of, as the matrix file names it. The last table with `mirror`, `dockerfile`
+    /// or `base` determines whether an image is built.
     #[must_use]
     pub fn mirror<'a>(&'a self, variant: &'a Variant) -> Option<&'a Pattern> {
-        self.settings(variant).mirror()
+        let determines = |(key, _): &(&str, _)| DETERMINING.contains(key);
+        let last = self
+            .settings(variant)
+            .last(|settings| settings.written.iter().any(determines).then_some(settings))?;
+        last.mirror.as_ref()
     }
 }

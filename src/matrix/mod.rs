@@ -73,6 +73,7 @@ pub use model::{
 pub use pattern::{Pattern, PatternError, is_image_call};
 pub use placeholders::OUTPUT;
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
+pub use printed::PrintedAliases;
 pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;
 pub(crate) use pull_request::refuse_branch;

@@ -4,25 +4,29 @@ use indexmap::IndexSet;
 
 use super::model::{Alias, Matrix, Variant};
 
-impl Matrix {
-    /// Returns the commands that print aliases of a variant, each once, in file order.
-    #[must_use]
-    pub fn alias_commands(&self, variant: &Variant) -> Vec<String> {
-        let commands = self.printed_aliases(variant).map(|(command, _)| command);
-        commands.collect::<IndexSet<_>>().into_iter().collect()
-    }
+/// The aliases of a variant that commands in its image print.
+#[derive(Debug, Default)]
+pub struct PrintedAliases<'m> {
+    /// The commands, each once, in file order.
+    pub commands: IndexSet<String>,
+    /// The indices of the commands and the aliases that have their output, in file order.
+    pub aliases: Vec<(usize, &'m Alias)>,
+}
 
-    /// Returns the aliases that commands in the image of a variant print, with these commands, in file order. A mirrored
-    /// image runs none, because it cannot have a label with their output.
-    pub fn printed_aliases<'m>(
-        &'m self,
-        variant: &'m Variant,
-    ) -> impl Iterator<Item = (String, &'m Alias)> {
-        let printed = self.printed_aliases.iter();
-        let printed = printed.filter(|printed| printed.alias.applies_to(variant));
-        printed.map(|printed| {
-            let command = printed.command.fill(|name| self.check_part(variant, name));
-            (command, &printed.alias)
-        })
+impl Matrix {
+    /// Returns the aliases of a variant that commands print. A mirrored image has none, because it cannot have a label with
+    /// the output.
+    #[must_use]
+    pub fn printed_aliases(&self, variant: &Variant) -> PrintedAliases<'_> {
+        let mut printed = PrintedAliases::default();
+        if self.mirror(variant).is_some() {
+            return printed;
+        }
+        for rule in self.printed_aliases.iter().filter(|rule| rule.alias.applies_to(variant)) {
+            let command = rule.command.fill(|name| self.check_part(variant, name));
+            let (index, _) = printed.commands.insert_full(command);
+            printed.aliases.push((index, &rule.alias));
+        }
+        printed
     }
 }

@@ -53,8 +53,8 @@ impl Matrix {
         let mut checked = HashSet::new();
         let mut faulty: Option<(&FileVariables, Vec<Diagnostic>)> = None;
         for variant in &self.variants {
-            let settings = self.settings(variant);
-            for file in settings.tables().flat_map(|table| &table.variables.files) {
+            let tables = self.settings(variant).of_tables();
+            for file in tables.flat_map(|table| &table.variables.files) {
                 let (file, key) = (&**file, file.filled(|name| self.check_part(variant, name)));
                 if !checked.insert((ptr::from_ref(file), key.clone())) {
                     continue;

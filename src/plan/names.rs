@@ -19,7 +19,7 @@ use super::{PlanRequest, Target};
 use crate::image::{
     Compression, Namespace, Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme,
 };
-use crate::matrix::{Alias, Diagnostic, Matrix, Pattern, Variant, VariantSettings};
+use crate::matrix::{Alias, Diagnostic, Matrix, Pattern, Variant};
 use crate::render::Upstream;
 use crate::version::Version;
 
@@ -114,17 +114,9 @@ impl<'a> ImageNames<'a> {
         Ok((targets, first_repositories))
     }
 
-    pub(super) fn repository_of(&self, variant: &Variant) -> Result<Repository, NameError> {
-        self.repository(variant, &self.matrix.settings(variant))
-    }
-
     /// Returns the repository of a variant in its first registry.
-    fn repository(
-        &self,
-        variant: &Variant,
-        settings: &VariantSettings<'_>,
-    ) -> Result<Repository, NameError> {
-        Ok(self.repositories(variant, settings)?.swap_remove(0))
+    pub(super) fn repository(&self, variant: &Variant) -> Result<Repository, NameError> {
+        Ok(self.repositories(variant)?.swap_remove(0))
     }
 
     /// Returns the repository of the first of the named variants in each registry.
@@ -141,12 +133,10 @@ impl<'a> ImageNames<'a> {
     /// Returns the names of a variant, starting with the version tag. Leaves out aliases whose placeholders have no value
     /// in this run.
     pub(super) fn names<'n>(&'n self, variant: &'n Variant) -> Result<VariantNames<'n>, NameError> {
-        let settings = self.matrix.settings(variant);
-        let mut repositories = self.repositories(variant, &settings)?;
+        let mut repositories = self.repositories(variant)?;
         let replicas = repositories.split_off(1);
         let repository = repositories.swap_remove(0);
-        let tag = self.tag_pattern(&settings);
-        let mut names = vec![self.name(variant, &repository, tag, None)?];
+        let mut names = vec![self.name(variant, &repository, self.tag_pattern(variant), None)?];
         for alias in &self.matrix.image.aliases {
             if alias.applies_to(variant) && self.is_complete(alias) {
                 names.push(self.name(variant, &repository, &alias.tag, Some(alias))?);
@@ -157,9 +147,8 @@ impl<'a> ImageNames<'a> {
 
     /// Returns the name of a variant's image without the version and other values of a run, such as `acme/base:3.11-gpu`.
     pub(super) fn without_version(&self, variant: &Variant) -> Result<String, NameError> {
-        let settings = self.matrix.settings(variant);
-        let repository = self.repository(variant, &settings)?;
-        let tag = self.tag_pattern(&settings).fill_joined(|name| {
+        let repository = self.repository(variant)?;
+        let tag = self.tag_pattern(variant).fill_joined(|name| {
             if self.of_run.contains(&name) {
                 "".into()
             } else {
@@ -176,7 +165,7 @@ impl<'a> ImageNames<'a> {
         names: VariantNames<'_>,
     ) -> Result<Target<'v>, NameError> {
         let settings = self.matrix.settings(variant);
-        let is_mirror = self.is_mirror(variant, &settings)?;
+        let is_mirror = self.is_mirror(variant)?;
         let labels = settings.merged(|settings| &settings.labels).into_iter();
         let compression = settings.last(|settings| settings.compression.as_ref());
         let force = settings.last(|settings| settings.force_compression.as_ref());
@@ -187,7 +176,7 @@ impl<'a> ImageNames<'a> {
         let names = names.into_iter().filter(is_set);
         let mut names = names.map(|name| name.reference);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
-        let alias_commands = self.matrix.alias_commands(variant);
+        let printed = self.matrix.printed_aliases(variant);
         Ok(Target {
             variant,
             reference: names.next().expect("every variant has a version tag"),
@@ -203,19 +192,15 @@ impl<'a> ImageNames<'a> {
                 force: force.copied().unwrap_or_default(),
                 ..compression.copied().unwrap_or_default()
             },
-            alias_commands: if is_mirror { Vec::new() } else { alias_commands },
-            printed_tags: if is_mirror { Vec::new() } else { self.printed_tags(variant)? },
+            printed_tags: self.printed_tags(variant, &printed.aliases)?,
+            alias_commands: printed.commands.into_iter().collect(),
             is_mirror,
         })
     }
 
     /// Returns true if a variant is the copy of an image. Fails if the matrix names none.
-    fn is_mirror(
-        &self,
-        variant: &Variant,
-        settings: &VariantSettings<'_>,
-    ) -> Result<bool, NameError> {
-        let Some(pattern) = settings.mirror() else { return Ok(false) };
+    fn is_mirror(&self, variant: &Variant) -> Result<bool, NameError> {
+        let Some(pattern) = self.matrix.mirror(variant) else { return Ok(false) };
         let text = pattern.fill(|name| self.matrix.name_part(variant, name));
         if Upstream::exact_image(&text).is_some() {
             return Ok(true);
@@ -228,25 +213,21 @@ impl<'a> ImageNames<'a> {
     }
 
     /// Returns the repository of a variant in each of its registries.
-    fn repositories(
-        &self,
-        variant: &Variant,
-        settings: &VariantSettings<'_>,
-    ) -> Result<Vec<Repository>, NameError> {
-        let pattern = self.repository_pattern(settings);
+    fn repositories(&self, variant: &Variant) -> Result<Vec<Repository>, NameError> {
+        let pattern = self.repository_pattern(variant);
         let text = pattern.fill(|name| self.matrix.name_part(variant, name));
         self.in_registries(&text).map_err(|source| {
             self.invalid(variant, pattern, source, |text| text.parse::<Repository>().is_ok())
         })
     }
 
-    fn repository_pattern<'v>(&'v self, settings: &VariantSettings<'v>) -> &'v Pattern {
-        let own = settings.last(|settings| settings.repository.as_ref());
+    fn repository_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
+        let own = self.matrix.settings(variant).last(|settings| settings.repository.as_ref());
         self.repository.as_ref().or(own).expect("validation requires a repository in `[image]`")
     }
 
-    fn tag_pattern<'v>(&'v self, settings: &VariantSettings<'v>) -> &'v Pattern {
-        let own = settings.last(|settings| settings.tag.as_ref());
+    fn tag_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
+        let own = self.matrix.settings(variant).last(|settings| settings.tag.as_ref());
         self.tag.as_ref().or(own).expect("`[image]` has a default tag")
     }
 

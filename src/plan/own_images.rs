@@ -51,7 +51,7 @@ pub fn own_images<'c>(
 ) -> Result<Vec<OwnImage>, NameError> {
     let request = PlanRequest::default();
     let naming = ImageNames::new(matrix, &request)?;
-    let repositories = matrix.variants.iter().map(|variant| naming.repository_of(variant));
+    let repositories = matrix.variants.iter().map(|variant| naming.repository(variant));
     let repositories: BTreeSet<Repository> = repositories.collect::<Result<_, _>>()?;
     let mut known: HashMap<&Reference, Option<&Variant>> = HashMap::new();
     let mut found: BTreeMap<_, OwnImage> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Registries, mirrored images, printed aliases, and names of matrices.
 
-use super::{BASE, error, error_with, matrix};
+use super::{BASE, error, error_with, matrix, parsed, variant};
 
 fn with_image(line: &str) -> String {
     BASE.trim_start().replace("[image]\n", &format!("[image]\n{line}\n"))
@@ -9,8 +9,7 @@ fn with_image(line: &str) -> String {
 #[test]
 fn registries_are_hosts_or_paths_in_them() {
     let hosts = |text: &str| {
-        let file = with_image(text);
-        let matrix = super::parse(std::path::Path::new("matrix.toml"), &file).expect("a matrix");
+        let matrix = parsed(&with_image(text));
         matrix.image.registries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(hosts(""), "");
@@ -70,11 +69,8 @@ fn alias_commands_apply_to_the_images_of_their_condition() {
     let text =
         "[[alias]]\nrun = \"python -V | cut -d' ' -f2 # {{python}}\"\nwhen = { gpu = true }\n";
     let matrix = matrix(text);
-    let commands = |id: &str| {
-        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        matrix.alias_commands(variant)
-    };
-    assert_eq!(commands("3.9-server"), Vec::<String>::new());
+    let commands = |id: &str| Vec::from_iter(matrix.printed_aliases(variant(&matrix, id)).commands);
+    assert_eq!(commands("3.9-server"), [""; 0]);
     assert_eq!(commands("3.9-gpu-server"), ["python -V | cut -d' ' -f2 # 3.9"]);
     let refused = [
         "run = \"\"",

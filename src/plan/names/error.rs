@@ -110,8 +110,7 @@ impl ImageNames<'_> {
         name: &ImageName<'_>,
         reference: Reference,
     ) -> NameError {
-        let settings = self.matrix.settings(second);
-        let span = name.pattern.span().or(self.repository_pattern(&settings).span());
+        let span = name.pattern.span().or(self.repository_pattern(second).span());
         let second = second.id.as_str();
         match span {
             Some(span) if first == second => {

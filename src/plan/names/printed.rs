@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{ImageNames, NameError};
 use crate::image::{ReferenceError, Tag};
-use crate::matrix::{OUTPUT, Pattern, Variant};
+use crate::matrix::{Alias, OUTPUT, Pattern, Variant};
 
 /// An alias of an image whose tag contains the output of a command in it.
 #[derive(Debug, Clone)]
@@ -40,11 +40,15 @@ impl PrintedTag {
 }
 
 impl ImageNames<'_> {
-    /// Returns the aliases of a variant that commands print and that the run moves.
-    pub(super) fn printed_tags(&self, variant: &Variant) -> Result<Vec<PrintedTag>, NameError> {
-        let commands = self.matrix.alias_commands(variant);
+    /// Returns those of a variant's `aliases` with the output of commands that the run moves. Each has the index of its
+    /// command.
+    pub(super) fn printed_tags(
+        &self,
+        variant: &Variant,
+        aliases: &[(usize, &Alias)],
+    ) -> Result<Vec<PrintedTag>, NameError> {
         let mut tags = Vec::new();
-        for (command, alias) in self.matrix.printed_aliases(variant) {
+        for (command, alias) in aliases {
             let pattern = &alias.tag;
             if !alias.is_moved(self.request.is_custom) || !self.is_complete(alias) {
                 continue;
@@ -53,7 +57,7 @@ impl ImageNames<'_> {
             let names = pattern.names().map(|(name, _)| name).filter(|name| *name != OUTPUT);
             let value = |name: &str| (name.to_owned(), self.value(variant, name).into_owned());
             let tag = PrintedTag {
-                command: commands.iter().position(|other| *other == command).unwrap_or_default(),
+                command: *command,
                 pattern: pattern.clone(),
                 values: names.map(value).collect(),
             };
