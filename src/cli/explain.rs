@@ -74,7 +74,7 @@ fn describe_absent(matrix: &Matrix, absent: &Absent<'_>) -> String {
         format!("  only an [[extra]] has {axis} {value}, in another combination\n")
     });
     let reasons: String = rules.chain(unlisted).collect();
-    let nearest = matrix.nearest_variants(variant).join(", ");
+    let nearest = matrix.nearest_variants(&variant.values).join(", ");
     format!(
         "{} is not in the matrix: {values}\n{reasons}  similar variants: {nearest}\n",
         variant.id

@@ -42,10 +42,10 @@ impl Matrix {
         absent.collect()
     }
 
-    /// Returns the ids of up to three variants that share the most values with `variant`.
+    /// Returns the ids of up to three variants that share the most values with a combination.
     #[must_use]
-    pub fn nearest_variants(&self, variant: &Variant) -> Vec<String> {
-        let axes = self.axes.iter().zip(&variant.values);
+    pub fn nearest_variants(&self, values: &[usize]) -> Vec<String> {
+        let axes = self.axes.iter().zip(values);
         let admitted: Vec<Vec<bool>> = axes
             .map(|(axis, wanted)| (0..axis.values.len()).map(|at| at == *wanted).collect())
             .collect();
@@ -84,7 +84,7 @@ axes = { python = "3.14", gpu = true }
                     .iter()
                     .map(|rule| format!("{}: {}", rule.line, rule.reason))
                     .collect();
-                let nearest = matrix.nearest_variants(&absent.variant).join(" ");
+                let nearest = matrix.nearest_variants(&absent.variant.values).join(" ");
                 format!("{} {rules:?} {:?} near {nearest}", absent.variant.id, absent.unlisted)
             })
             .collect();

@@ -131,12 +131,7 @@ impl<'a> Relations<'a> {
         });
         let message =
             format!("no variant has {}{}", described.join(", "), rules.collect::<String>());
-        let admitted: Vec<Vec<bool>> = axes
-            .iter()
-            .zip(values)
-            .map(|(axis, wanted)| (0..axis.values.len()).map(|at| at == *wanted).collect())
-            .collect();
-        let mut nearest = self.matrix.nearest(&admitted);
+        let mut nearest = self.matrix.nearest_variants(values);
         nearest.retain(|id| *id != variant.id);
         let help = match &nearest[..] {
             [] => None,
