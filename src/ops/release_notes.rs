@@ -114,12 +114,15 @@ fn rows(plan: &Plan<'_>, set: &ReleaseSet, contents: &[ImageContent]) -> Vec<Ima
             reference: target.reference.clone(),
             digest: Some(image.digest.clone()),
             blobs: content.blobs.clone(),
-            size_before: content.size_before,
+            size_before: match content.since {
+                Some(Since::Changed { size_before, .. }) => Some(size_before),
+                _ => None,
+            },
             change: match &content.since {
                 None => RowChange::Unknown,
                 Some(Since::New) => RowChange::New,
                 Some(Since::Unchanged) => RowChange::Unchanged,
-                Some(Since::Changed(reasons)) => RowChange::Changed(reasons.clone()),
+                Some(Since::Changed { reasons, .. }) => RowChange::Changed(reasons.clone()),
             },
         })
     };

@@ -14,8 +14,6 @@ pub struct ImageContent {
     pub id: String,
     /// The configurations and layers of all platforms with their compressed sizes in bytes.
     pub blobs: Vec<(Digest, u64)>,
-    /// The compressed size of the image in the release before, if that is another one, in bytes.
-    pub size_before: Option<u64>,
     /// The change since the release before; `None` if there is no such release.
     pub since: Option<Since>,
 }
@@ -27,8 +25,13 @@ pub enum Since {
     New,
     /// The image is the same.
     Unchanged,
-    /// The image differs, for these reasons as far as their labels list them, the most important first.
-    Changed(Vec<String>),
+    /// The image differs.
+    Changed {
+        /// The compressed size of the image in the release before, in bytes.
+        size_before: u64,
+        /// The reasons, as far as the labels of the images list them, the most important first.
+        reasons: Vec<String>,
+    },
 }
 
 /// Looks up the content of the images of `now`, in the order of their ids, and compares them with those of `before`.
@@ -38,22 +41,12 @@ pub async fn contents(
     before: Option<&ReleaseSet>,
 ) -> Result<Vec<ImageContent>, PublishError> {
     let images = now.images.iter().map(|(id, image)| async move {
-        let repository = &image.reference.repository;
-        let earlier = before.and_then(|before| before.images.get(id)).filter(|earlier| {
-            earlier.reference.repository == *repository && earlier.digest != image.digest
-        });
-        let size_before = match earlier {
-            Some(earlier) => {
-                Some(blobs(registries, repository, &earlier.digest).await?.values().sum())
-            }
-            None => None,
-        };
-        let blobs = blobs(registries, repository, &image.digest).await?.into_iter().collect();
+        let blobs = blobs(registries, &image.reference.repository, &image.digest).await?;
         let since = match before {
             None => None,
             Some(before) => Some(since(registries, image, before.images.get(id)).await?),
         };
-        Ok(ImageContent { id: id.clone(), blobs, size_before, since })
+        Ok(ImageContent { id: id.clone(), blobs: blobs.into_iter().collect(), since })
     });
     try_join_all(images).await
 }
@@ -70,9 +63,10 @@ async fn since(
     if now.digest == before.digest {
         return Ok(Since::Unchanged);
     }
+    let size_before = blobs(registries, repository, &before.digest).await?.values().sum();
     let before = inputs(registries, repository, &before.digest).await?;
     let now = inputs(registries, repository, &now.digest).await?;
     let reasons = now.zip(before).map(|(now, before)| now.changes_since(&before));
-    let reasons = reasons.unwrap_or_default();
-    Ok(Since::Changed(reasons.iter().map(ToString::to_string).collect()))
+    let reasons = reasons.unwrap_or_default().iter().map(ToString::to_string).collect();
+    Ok(Since::Changed { size_before, reasons })
 }
