@@ -87,7 +87,8 @@ fn the_image_table_in_the_readme_is_current() {
     let request = PlanRequest { version: Some(version), ..PlanRequest::default() };
     let selected = matrix.select(&Selection::default()).expect("all variants");
     let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-    let edits = with_readme(&plan, Vec::new()).expect("a place for the table");
+    let edits =
+        with_readme(&plan, &plan.matrix.checkout, Vec::new()).expect("a place for the table");
     if std::env::var_os("BASEGEN_GENERATE").is_some() {
         basegen::version::write(&matrix.checkout, &edits).expect("written");
     } else {

@@ -409,7 +409,7 @@ impl Checker<'_> {
     fn readme(&self, plan: &Plan<'_>) -> Result<Vec<Finding>, Report> {
         let Some(readme) = &self.matrix.generated.readme else { return Ok(Vec::new()) };
         let path = Path::new(readme.get_ref());
-        let edits = match with_readme(plan, Vec::new()) {
+        let edits = match with_readme(plan, &plan.matrix.checkout, Vec::new()) {
             Ok(edits) => edits,
             Err(error) => return Ok(vec![self.fault("readme", path, error.line(), &error)]),
         };

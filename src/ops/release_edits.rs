@@ -9,7 +9,7 @@ use crate::files::{Checkout, MAX_TEXT};
 use crate::forge::{Base, FileChange, GitHub, GitHubError, TreeEntry};
 use crate::git::{self, in_repository};
 use crate::matrix::{Matrix, Selection};
-use crate::plan::{Lock, Plan, with_readme, with_readme_in};
+use crate::plan::{Lock, Plan, with_readme};
 use crate::render::{Rendered, Renderer};
 use crate::version::{self, FileEdit, Version};
 
@@ -20,7 +20,7 @@ pub fn of_working_tree(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, R
         Some(table) => version::edits(table, &matrix.checkout, to)?,
         None => Vec::new(),
     };
-    Ok(with_readme(plan, edits)?)
+    Ok(with_readme(plan, &plan.matrix.checkout, edits)?)
 }
 
 /// Replaces the paths of `edits`, relative to the folder of the matrix, by the paths that a user would write.
@@ -212,7 +212,7 @@ impl BaseEdits {
         let version = version.map_err(|error| BaseError::new(&error, branch, copied))?;
         let edits = version::edits(table, &checkout, to);
         let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
-        let edits = with_readme_in(plan, &checkout, edits);
+        let edits = with_readme(plan, &checkout, edits);
         let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
         let edits = edits.into_iter().filter_map(|edit| {
             Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })

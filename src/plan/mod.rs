@@ -33,7 +33,7 @@ pub use lock::{Lock, LockError, Move};
 pub use names::{ImageNames, NameError, PrintedTag};
 pub use own_images::{OwnImage, own_images};
 pub use publication_status::{Growth, PublicationStatus, PublishedState};
-pub use readme::{ReadmeError, with_readme, with_readme_in};
+pub use readme::{ReadmeError, with_readme};
 pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison};
 pub use table::{columns, table};

@@ -65,14 +65,9 @@ impl Explain for ReadmeError {
     }
 }
 
-/// Adds the edit to `edits` that updates the table in the README of `[generated]`. `plan` must contain the whole
-/// matrix. An existing edit of the file is extended.
-pub fn with_readme(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Result<Vec<FileEdit>, ReadmeError> {
-    with_readme_in(plan, &plan.matrix.checkout, edits)
-}
-
-/// Updates the README in another `checkout` than that of the matrix.
-pub fn with_readme_in(
+/// Adds the edit to `edits` that updates the table in the README of `[generated]`, in `checkout`. `plan` must contain the
+/// whole matrix. An existing edit of the file is extended.
+pub fn with_readme(
     plan: &Plan<'_>,
     checkout: &Checkout,
     mut edits: Vec<FileEdit>,
@@ -111,13 +106,13 @@ fn table(plan: &Plan<'_>) -> String {
         let mut row = String::from("|");
         for axis in (0..axes.len()).filter(|&axis| axis != longest) {
             write!(row, " {} |", cell(&plan.matrix.value(target.variant, axis).value))
-                .expect("a string takes all text");
+                .expect("writing to memory does not fail");
         }
         let value = cell(&plan.matrix.value(target.variant, longest).value);
         let image = target.reference.to_string();
         let (repository, tag) = image.rsplit_once(':').unwrap_or((&image, ""));
         write!(row, " `{repository}:{}` |", tag.replacen(value, &placeholder, 1))
-            .expect("a string takes all text");
+            .expect("writing to memory does not fail");
         rows.entry(row).or_default().push(value.to_owned());
     }
     let others = axes.iter().enumerate().filter(|(index, _)| *index != longest);
@@ -125,7 +120,7 @@ fn table(plan: &Plan<'_>) -> String {
     let header = names.collect::<Vec<_>>().join(" | ");
     let mut text = format!("| {header} |\n|{}\n", " --- |".repeat(axes.len() + 1));
     for (row, values) in rows {
-        writeln!(text, "{row} {} |", values.join(", ")).expect("a string takes all text");
+        writeln!(text, "{row} {} |", values.join(", ")).expect("writing to memory does not fail");
     }
     text
 }

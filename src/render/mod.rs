@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod files;
 mod flags;
+mod flattened;
 mod folder;
 mod folders;
 mod function;
@@ -23,7 +24,6 @@ mod given;
 mod helpers;
 mod here_document;
 mod images;
-mod inline;
 mod library;
 mod limits;
 mod links;
@@ -192,9 +192,6 @@ impl<'a> Renderer<'a> {
             Some(path) => self.templates.render(path, &variables, &parts, &images, &mut used)?,
             None => self.templates.generated(&variables, &parts, &images)?,
         };
-        let name = template.as_deref().unwrap_or(GENERATED);
-        let name = name.strip_suffix(".hbs").unwrap_or(name);
-        let name = name.rsplit('/').next().unwrap_or(name).to_owned();
         let in_dockerfile =
             |misuse| self.templates.misuse(template.as_deref(), &rendered, id, misuse);
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
@@ -209,39 +206,30 @@ impl<'a> Renderer<'a> {
         };
         let parents = parents::parents(&text, &instructions, &ids).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions, &options).map_err(in_dockerfile)?;
-        let found = self.find(variant, &sources).map_err(in_dockerfile)?;
-        let mut render =
-            |path: &Path| self.templates.render_file(path, &variables, &parts, &mut used);
-        let mut files = Vec::new();
         // Contexts that the Dockerfile does not use are not inputs of the image.
-        options
-            .contexts
-            .retain(|name, _| sources.iter().any(|source| source.context.as_ref() == Some(name)));
-        for (name, (folder, found)) in found {
-            let read = folder.read(found, id, &mut render)?;
-            match name {
-                None => files = read,
-                Some(name) => drop(options.contexts.insert(name, NamedContext::Files(read))),
-            }
-        }
+        let is_used =
+            |name: &String| sources.iter().any(|from| from.context.as_ref() == Some(name));
+        options.contexts.retain(|name, _| is_used(name));
+        let found = self.find(variant, &sources).map_err(in_dockerfile)?;
+        let files = read_files(found, id, &mut options, &mut |path| {
+            self.templates.render_file(path, &variables, &parts, &mut used)
+        })?;
         let (dockerfile, upstreams) = images::pin(&text, &instructions, &mut options, &self.pins);
         let mut origin = self.origin(variant, used);
         origin.parts = parts.included.take();
         if template.is_none() {
             self.add_packages(variant, &mut origin);
         }
-        let lines = self.templates.lines(&rendered).into();
-        let dockerfile_name = name;
         Ok(BuildContext {
             dockerfile,
-            dockerfile_name,
+            dockerfile_name: dockerfile_name(template.as_deref()),
             options,
             files,
             upstreams,
             parents,
             platforms: BTreeMap::new(),
             origin,
-            lines,
+            lines: self.templates.lines(&rendered).into(),
         })
     }
 
@@ -354,6 +342,32 @@ impl<'a> Renderer<'a> {
         let (parts, variables) = (BTreeSet::new(), variables.collect());
         Origin { folder, parts, context, templates, variables }
     }
+}
+
+/// Reads the files that were found. Returns those of the main context, and puts the others into the named contexts of
+/// `options`. `render` renders the template at a path.
+fn read_files(
+    found: FoundIn<'_>,
+    variant: &str,
+    options: &mut DockerfileOptions,
+    render: &mut dyn FnMut(&Path) -> Result<String, RenderError>,
+) -> Result<Vec<ContextFile>, RenderError> {
+    let mut main = Vec::new();
+    for (name, (folder, found)) in found {
+        let files = folder.read(found, variant, render)?;
+        match name {
+            None => main = files,
+            Some(name) => drop(options.contexts.insert(name, NamedContext::Files(files))),
+        }
+    }
+    Ok(main)
+}
+
+/// Returns the name in messages of the Dockerfile that is rendered from the template at a path, or generated.
+fn dockerfile_name(template: Option<&str>) -> String {
+    let path = template.unwrap_or(GENERATED);
+    let path = path.strip_suffix(".hbs").unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
 #[cfg(test)]

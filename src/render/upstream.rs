@@ -26,7 +26,7 @@ impl Upstream {
         if expanded.contains(UNKNOWN) {
             return as_written;
         }
-        Self::parse(expanded).unwrap_or(as_written)
+        Self::image(expanded).unwrap_or(as_written)
     }
 
     /// Parses the name of an image with its tag, its digest or both. Returns `None` for a name with a scheme, and for other
@@ -34,10 +34,12 @@ impl Upstream {
     #[must_use]
     pub fn exact_image(text: &str) -> Option<Self> {
         let has_either = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-        Self::parse(text).filter(|_| has_either)
+        Self::image(text).filter(|_| has_either)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses the name of an image, such as `python:3.11` or `ghcr.io/acme/base@sha256:…`.
+    #[must_use]
+    pub fn image(text: &str) -> Option<Self> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse::<Digest>().ok()?)),
             None => (text, None),
@@ -53,12 +55,6 @@ impl Upstream {
         Some(Self { name: reference.canonical(), reference: Some(reference), digest })
     }
 
-    /// Parses the name of an image, such as `python:3.11` or `ghcr.io/acme/base@sha256:…`.
-    #[must_use]
-    pub fn image(name: &str) -> Option<Self> {
-        Self::parse(name)
-    }
-
     /// Sets the digest to that of `pins`, if it has none, and returns it.
     pub(super) fn pin(&mut self, pins: &Pins) -> Option<Digest> {
         let digest = self.reference.as_ref().and_then(|name| pins.get(name));
@@ -70,7 +66,7 @@ impl Upstream {
     /// Returns the tagged image of a name such as `python:3.11` in a Dockerfile, if it has one.
     #[must_use]
     pub fn reference(name: &str) -> Option<Reference> {
-        Self::parse(name)?.reference
+        Self::image(name)?.reference
     }
 
     /// Returns the full name with the digest, if it is known.

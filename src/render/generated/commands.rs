@@ -5,6 +5,9 @@ use super::script::{Run, Script};
 use crate::matrix::{CheckCommand, Healthcheck, SourceError, Text};
 use crate::render::copied::normalized;
 
+/// Where programs look for the certificates of authorities.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Characters of a path that needs no quotes.
 const PLAIN: &str = "._/+@*?-";
 
@@ -41,11 +44,15 @@ impl Generator<'_> {
     /// Mounts the certificates of the network where programs look for them.
     pub(super) fn certificates(&self, run: &mut Run) {
         if self.has_certificates() {
-            run.mount(
-                "type=secret,id=ca_certificates,target=/etc/ssl/certs/ca-certificates.crt,required=false"
-                    .to_owned(),
-            );
+            run.mount(format!(
+                "type=secret,id=ca_certificates,target={CERTIFICATES},required=false"
+            ));
         }
+    }
+
+    /// Returns the beginning of a command that reads the certificates of the network from a file in `variable`.
+    pub(super) fn certificates_in(&self, variable: &str) -> String {
+        if self.has_certificates() { format!("{variable}={CERTIFICATES} ") } else { String::new() }
     }
 
     /// Mounts the secrets of the matrix file below `/run/secrets`, and `netrc` where programs look for it.

@@ -63,14 +63,10 @@ impl Generator<'_> {
             } else {
                 "install"
             };
-            let variables = if self.has_certificates() {
-                "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "
-            } else {
-                ""
-            };
             let install = format!(
-                "{variables}CONDA_PKGS_DIRS=/var/cache/conda micromamba {command} --yes --no-rc --no-pyc \
-                 --root-prefix /tmp/micromamba --prefix {PREFIX}"
+                "{}CONDA_PKGS_DIRS=/var/cache/conda micromamba {command} --yes --no-rc --no-pyc \
+                 --root-prefix /tmp/micromamba --prefix {PREFIX}",
+                self.certificates_in("SSL_CERT_FILE")
             );
             step.then_with(install, channels.iter().cloned().chain(packages).collect());
             step.then(HISTORY).then(COMPILE).then(FIXED_TIME);

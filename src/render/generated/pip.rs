@@ -86,12 +86,7 @@ impl Generator<'_> {
 
     /// Returns the command that installs packages, without its arguments.
     pub(super) fn install(&self) -> String {
-        let variables = if self.has_certificates() {
-            "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "
-        } else {
-            ""
-        };
-        format!("{variables}{INSTALL}")
+        format!("{}{INSTALL}", self.certificates_in("SSL_CERT_FILE"))
     }
 
     /// A step with uv.
@@ -136,25 +131,21 @@ impl Generator<'_> {
 
     /// The stage with uv: from a wheel, or from the URL in the matrix file.
     pub(super) fn uv(&self) -> Script {
+        let comment = "uv, which installs Python packages. Only build steps use it.";
         if !self.tool("uv").is_empty() {
-            return self
-                .downloaded("uv", "uv, which installs Python packages. Only build steps use it.");
+            return self.downloaded("uv", comment);
         }
         let mut script = Script::default();
-        script.comment("uv, which installs Python packages. Only build steps use it.");
+        script.comment(comment);
         script.line(&format!("FROM --platform=$BUILDPLATFORM {BUILDER} AS uv"), &(0..0));
         script.line("ARG TARGETARCH", &(0..0));
         script.line(&format!("COPY <<'EOF' /uv.txt\n{UV}EOF"), &(0..0));
         let mut run = Run::default();
         self.certificates(&mut run);
-        let variables = if self.has_certificates() {
-            "PIP_CERT=/etc/ssl/certs/ca-certificates.crt "
-        } else {
-            ""
-        };
+        let certificates = self.certificates_in("PIP_CERT");
         run.then("case $TARGETARCH in arm64) machine=aarch64 ;; *) machine=x86_64 ;; esac");
         run.then_with(
-            format!("{variables}pip install --no-cache-dir --no-deps --no-compile --require-hashes"),
+            format!("{certificates}pip install --no-cache-dir --no-deps --no-compile --require-hashes"),
             vec![
                 (
                     "--platform \"manylinux2014_$machine\" --only-binary :all: --target /tmp/uv -r /uv.txt"

@@ -27,38 +27,38 @@ impl Text {
     }
 }
 
-/// The parts of a Dockerfile: everything before its first `FROM`, and its stages.
+/// The sections of a Dockerfile: everything before its first `FROM`, and its stages.
 #[derive(Default)]
-struct Parts {
+struct Sections {
     globals: Text,
     stages: Text,
 }
 
-impl Parts {
-    /// Returns the parts of `context`, with those of the images that it is based on before them. `above` are the images
+impl Sections {
+    /// Returns the sections of `context`, with those of the images that it is based on before them. `above` are the images
     /// that are based on it: images that are based on each other have no end.
     fn new<'c>(
         context: &BuildContext,
         find: &impl Fn(&str) -> Option<&'c BuildContext>,
         above: &[&str],
     ) -> Self {
-        let mut parts = Self::default();
+        let mut sections = Self::default();
         for (number, parent) in context.parents.iter().enumerate() {
             let Some(other) = find(&parent.id).filter(|_| !above.contains(&&*parent.id)) else {
                 continue;
             };
             let mut below = Self::new(other, find, &[above, &[&parent.id]].concat());
             below.name_image(&parent.placeholder(), other.options.target.as_deref());
-            parts.globals.append(below.globals);
+            sections.globals.append(below.globals);
             // Images that are based on the same image list it once.
-            if number == 0 || !parts.stages.text.contains(&below.stages.text) {
-                parts.stages.append(below.stages);
+            if number == 0 || !sections.stages.text.contains(&below.stages.text) {
+                sections.stages.append(below.stages);
             }
         }
         let own = Self::split(context);
-        parts.globals.append(own.globals);
-        parts.stages.append(own.stages);
-        parts
+        sections.globals.append(own.globals);
+        sections.stages.append(own.stages);
+        sections
     }
 
     fn split(context: &BuildContext) -> Self {
@@ -99,7 +99,7 @@ impl BuildContext {
         &self,
         find: &impl Fn(&str) -> Option<&'c BuildContext>,
     ) -> Self {
-        let Parts { mut globals, stages } = Parts::new(self, find, &[]);
+        let Sections { mut globals, stages } = Sections::new(self, find, &[]);
         globals.append(stages);
         let lines: Arc<[TemplateLine]> = globals.lines.into();
         Self { dockerfile: globals.text, lines, parents: Vec::new(), ..self.clone() }
