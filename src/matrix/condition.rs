@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
+use super::spanned::Spanned;
 use super::value::Value;
 
 /// A condition on a value of an axis.
@@ -74,6 +75,53 @@ impl fmt::Display for Condition {
             }
             Self::Not(condition) => write!(formatter, "not {condition}"),
         }
+    }
+}
+
+/// The combinations that meet the conditions of one of several alternatives.
+#[derive(Debug, Clone)]
+pub(super) struct Match(pub(super) Vec<Spanned<Conditions>>);
+
+/// Conditions that must all hold. Each is the index of an axis, and for each of its values whether the condition admits it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions(pub(super) Vec<(usize, Vec<bool>)>);
+
+impl Match {
+    pub(super) fn all() -> Self {
+        Self(vec![Spanned::new(0..0, Conditions::default())])
+    }
+
+    /// Returns true if a combination meets the conditions.
+    pub(super) fn admits(&self, values: &[usize]) -> bool {
+        self.0.iter().any(|alternative| alternative.admits(values))
+    }
+
+    /// Returns true if any combination of `admitted` values meets the conditions.
+    pub(super) fn overlaps(&self, admitted: &[Vec<bool>]) -> bool {
+        self.0.iter().any(|alternative| alternative.overlaps(admitted))
+    }
+
+    /// Returns the indices of the axes that have conditions, each once.
+    pub(super) fn axes(&self) -> Vec<usize> {
+        let mut axes = Vec::new();
+        for (axis, _) in self.0.iter().flat_map(|alternative| &alternative.0) {
+            if !axes.contains(axis) {
+                axes.push(*axis);
+            }
+        }
+        axes
+    }
+}
+
+impl Conditions {
+    pub(super) fn admits(&self, values: &[usize]) -> bool {
+        self.0.iter().all(|(axis, admitted)| admitted[values[*axis]])
+    }
+
+    fn overlaps(&self, admitted: &[Vec<bool>]) -> bool {
+        self.0.iter().all(|(axis, own)| {
+            own.iter().zip(&admitted[*axis]).any(|(own, wanted)| *own && *wanted)
+        })
     }
 }
 

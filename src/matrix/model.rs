@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::command::CheckCommand;
-use super::condition::Condition;
+use super::condition::{Condition, Match};
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::pattern::Pattern;
@@ -25,7 +25,6 @@ use super::spanned::{Span, Spanned};
 use super::tools::Tool;
 use super::value::Value;
 use super::variables::TableVariables;
-use super::when::Match;
 use crate::files::{Access, Checkout};
 use crate::image::{Namespace, Platform};
 

@@ -4,11 +4,10 @@
 
 use std::collections::HashSet;
 
-use super::condition::Condition;
+use super::condition::{Condition, Conditions};
 use super::diagnostic::{did_you_mean, nearest_spelling, quoted_list, suggestion};
 use super::model::{Axis, Matrix, Variant};
 use super::value::Value;
-use super::when::Conditions;
 use crate::error::{ExitCode, Explain};
 
 /// A selection of variants. The default selects all of them.

@@ -1,59 +1,12 @@
-//! `when`: the combinations of axis values that a table of the matrix file applies to.
+//! Validates `when`: the combinations of axis values that a table of the matrix file applies to.
 
 use super::checker::Checker;
-use super::condition::{Condition, is_version};
+use super::condition::{Condition, Conditions, Match, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::model::{Axis, AxisValue};
 use super::schema::{ConditionEntry, ConditionsTable, When};
 use super::spanned::{Span, Spanned};
 use super::value::Value;
-
-/// The combinations that meet the conditions of one of several alternatives.
-#[derive(Debug, Clone)]
-pub(super) struct Match(Vec<Spanned<Conditions>>);
-
-/// Conditions that must all hold. Each is the index of an axis, and for each of its values whether the condition admits it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Conditions(pub(super) Vec<(usize, Vec<bool>)>);
-
-impl Match {
-    fn all() -> Self {
-        Self(vec![Spanned::new(0..0, Conditions::default())])
-    }
-
-    /// Returns true if a combination meets the conditions.
-    pub(super) fn admits(&self, values: &[usize]) -> bool {
-        self.0.iter().any(|alternative| alternative.admits(values))
-    }
-
-    /// Returns true if any combination of `admitted` values meets the conditions.
-    pub(super) fn overlaps(&self, admitted: &[Vec<bool>]) -> bool {
-        self.0.iter().any(|alternative| alternative.overlaps(admitted))
-    }
-
-    /// Returns the indices of the axes that have conditions, each once.
-    pub(super) fn axes(&self) -> Vec<usize> {
-        let mut axes = Vec::new();
-        for (axis, _) in self.0.iter().flat_map(|alternative| &alternative.0) {
-            if !axes.contains(axis) {
-                axes.push(*axis);
-            }
-        }
-        axes
-    }
-}
-
-impl Conditions {
-    pub(super) fn admits(&self, values: &[usize]) -> bool {
-        self.0.iter().all(|(axis, admitted)| admitted[values[*axis]])
-    }
-
-    fn overlaps(&self, admitted: &[Vec<bool>]) -> bool {
-        self.0.iter().all(|(axis, own)| {
-            own.iter().zip(&admitted[*axis]).any(|(own, wanted)| *own && *wanted)
-        })
-    }
-}
 
 impl Checker<'_> {
     /// Validates a `when`. A table without one applies to all combinations.
