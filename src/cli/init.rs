@@ -41,8 +41,10 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
         let line = format!("{action} {}", path.display());
         if dry_run { printer.result(&line) } else { printer.done(&line) }
     }
-    for import in &outcome.imports {
-        printer.result(&list_findings(&import.origin, &import.image.findings));
+    // A file can have several images.
+    for imports in outcome.imports.chunk_by(|one, other| one.origin == other.origin) {
+        let findings = imports.iter().flat_map(|import| &import.image.findings);
+        printer.result(&list_findings(&imports[0].origin, findings));
     }
     if strict && outcome.left_out > 0 {
         return Err(InitError::LeftOut(outcome.left_out).into());
@@ -79,7 +81,10 @@ fn import_note(folder: &Path, path: &Path, dry_run: bool) -> String {
 }
 
 /// Lists the imported keys of a file, those that do not describe an image, and those that were left out.
-fn list_findings(origin: &str, findings: &[Finding]) -> String {
+fn list_findings<'a>(origin: &str, findings: impl Iterator<Item = &'a Finding>) -> String {
+    let mut findings: Vec<&Finding> = findings.collect();
+    findings.sort_by_key(|finding| finding.line);
+    findings.dedup();
     let mut lists = [
         ("imported", Vec::new()),
         ("not about the image, and not imported", Vec::new()),

@@ -2,6 +2,7 @@
 //!
 //! Its keys are described at <https://docs.cerebrium.ai/toml-reference/toml-reference>.
 
+use super::Python;
 use super::base::base;
 use super::credentials::refuse_in_requirement;
 use super::reader::{Action, Keys, Leaf, Reader, escaped};
@@ -20,7 +21,7 @@ const EXCLUDED: [&str; 3] = ["cerebrium.toml", ".*", "**/__pycache__"];
 const APP: &str = "/cortex";
 
 const RUNNING: Action =
-    |reader, leaf| reader.unrelated(leaf, "configures how the app runs, not its image");
+    |reader, leaf| reader.skip(leaf, "configures how the app runs, not its image");
 
 /// The keys in the order in which they are read: the name and the base image come first. `runtime.cortex` is an older place
 /// of those of `deployment`.
@@ -49,7 +50,7 @@ pub(super) const KEYS: &Keys = &[
     (&["cerebrium", "runtime", "custom", "port"], |reader, leaf| reader.port(leaf)),
     (&["cerebrium", "runtime", "custom", "dockerfile_path"], |reader, leaf| {
         if leaf.node.is_empty() {
-            reader.unrelated(leaf, "it is empty");
+            reader.skip(leaf, "it is empty");
         } else {
             reader.leave_out(leaf, "pass that Dockerfile itself with `--from`");
         }
@@ -70,10 +71,7 @@ pub(super) const KEYS: &Keys = &[
 ];
 
 fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let Some(version) = reader.text(leaf) else { return };
-    if reader.imported.pythons.as_ref().is_some_and(|pythons| !pythons.is_empty()) {
-        reader.leave_out(leaf, "the tag of the base image has the Python version");
-    } else {
+    if let Some(version) = reader.text(leaf) {
         reader.python(leaf, version);
     }
 }
@@ -83,7 +81,7 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     let Some(text) = reader.text(leaf) else { return };
     match base(text) {
         Ok((image, version)) => {
-            reader.imported.pythons = Some(version.into_iter().collect());
+            reader.imported.python = version.map_or(Python::Any, Python::Version);
             let image = on_debian(&image).unwrap_or(image);
             if !image.contains(PYTHON) {
                 // The environment of a Python from uv has no pip of its own.

@@ -6,8 +6,7 @@ use std::ops::Range;
 use super::base::{is_python, python_of};
 use super::error::InitError;
 use super::literal::literal;
-use super::reader::Notes;
-use super::{ImportedImage, PATHS};
+use super::{ImportedImage, PATHS, Python};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{
     BuildContext, DockerfileOptions, Instruction, Misuse, check_images, check_source, flags, parse,
@@ -15,11 +14,7 @@ use crate::render::{
 };
 
 /// Imports the Dockerfile in `source`. Returns its template.
-pub(super) fn read(
-    source: &SourceFile,
-    imported: &mut ImportedImage,
-    notes: &mut Notes,
-) -> Result<String, InitError> {
+pub(super) fn read(source: &SourceFile, imported: &mut ImportedImage) -> Result<String, InitError> {
     let text = &*source.text;
     let diagnostic = |misuse: Misuse| {
         let lines = text.split_inclusive('\n').take(misuse.line.saturating_sub(1));
@@ -35,7 +30,7 @@ pub(super) fn read(
     let options = DockerfileOptions { arguments, ..DockerfileOptions::default() };
     check_images(text, &instructions, &options).map_err(refuse)?;
     let line = |instruction: &Instruction| source.line(0) + instruction.line - 1;
-    let places = pythons(&instructions, line, imported, notes);
+    let places = pythons(&instructions, line, imported);
     for found in sources(&instructions, &options).map_err(refuse)? {
         check_source(&imported.context, &found)
             .map_err(|misuse| SourceError::new(source, vec![diagnostic(misuse).help(PATHS)]))?;
@@ -43,7 +38,7 @@ pub(super) fn read(
         let keyword = instruction.map_or("COPY", |instruction| &instruction.keyword);
         let path = if found.path.is_empty() { "." } else { &found.path };
         let what = format!("{keyword} {path}");
-        notes.import(&what, instruction.map_or(1, line), "`context`");
+        imported.import(&what, instruction.map_or(1, line), "`context`");
         imported.sources.push(found.path);
     }
     let context = BuildContext { dockerfile: text.to_owned(), ..BuildContext::default() };
@@ -53,7 +48,7 @@ pub(super) fn read(
             let place = instructions.iter().find(|found| found.arguments.contains(&id));
             let variable = secret_variable(&id);
             let to = format!("`[build.secrets]`, from the variable `{variable}`");
-            notes.import(&format!("secret {id}"), place.map_or(1, line), to);
+            imported.import(&format!("secret {id}"), place.map_or(1, line), to);
             imported.secrets.push((id, variable));
         }
     }
@@ -96,7 +91,6 @@ fn pythons(
     instructions: &[Instruction],
     line: impl Fn(&Instruction) -> usize,
     imported: &mut ImportedImage,
-    notes: &mut Notes,
 ) -> Vec<Range<usize>> {
     let mut python: Option<String> = None;
     let mut places: Vec<Place<'_>> = Vec::new();
@@ -127,18 +121,18 @@ fn pythons(
         match &python {
             Some(first) if *first != version => {
                 let reason = format!("unchanged: the axis `python` is {first}");
-                notes.import(&format!("FROM {image}"), line(from), reason);
+                imported.import(&format!("FROM {image}"), line(from), reason);
                 continue;
             }
             Some(_) => {}
             None => python = Some(version.clone()),
         }
-        notes.import(&format!("FROM {image}"), line(from), format!("axis `python`: {version}"));
+        imported.import(&format!("FROM {image}"), line(from), format!("axis `python`: {version}"));
         if !places.contains(&place) {
             places.push(place);
         }
     }
-    imported.pythons = python.map(|python| vec![python]);
+    imported.python = python.map_or(Python::OfBase, Python::Version);
     let mut texts = Vec::new();
     for place in places {
         match place {
@@ -188,21 +182,21 @@ mod tests {
     use super::*;
 
     /// Returns the version of Python and the template.
-    fn import(text: &str) -> (Option<Vec<String>>, String) {
-        let (mut imported, mut notes) = (ImportedImage::default(), Notes::default());
+    fn import(text: &str) -> (Python, String) {
+        let mut imported = ImportedImage::default();
         let source = SourceFile::new(Path::new("Dockerfile"), text);
-        let template = read(&source, &mut imported, &mut notes).expect(text);
-        (imported.pythons, template)
+        let template = read(&source, &mut imported).expect(text);
+        (imported.python, template)
     }
 
     #[test]
     fn the_last_default_of_an_argument_counts() {
-        let (pythons, template) = import("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
-        assert_eq!(pythons, Some(vec!["3.11".to_owned()]));
+        let (python, template) = import("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
+        assert_eq!(python, Python::Version("3.11".to_owned()));
         assert_eq!(template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
         for last in ["ARG V=latest", "ARG A=b V=3.12"] {
-            let (pythons, template) = import(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
-            assert_eq!(pythons, None, "{last}");
+            let (python, template) = import(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
+            assert_eq!(python, Python::OfBase, "{last}");
             assert!(!template.contains("{{python}}"), "{last}");
         }
     }

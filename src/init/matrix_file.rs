@@ -8,7 +8,7 @@ use toml::Value as Toml;
 
 use super::error::InitError;
 use super::project::Project;
-use super::{Files, Import, ImportedImage, workflow};
+use super::{Files, Import, ImportedImage, Python, workflow};
 use crate::matrix;
 use crate::render::RenderedFile;
 
@@ -193,17 +193,22 @@ struct Axes<'a> {
 
 impl<'a> Axes<'a> {
     fn new(images: &'a [Import]) -> Self {
-        let versions = images.iter().flat_map(pythons).filter_map(|python| {
-            let numbers = python.as_str()?.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-            Some((numbers.collect::<Vec<_>>(), python))
+        let versions = images.iter().filter_map(|import| {
+            let Python::Version(version) = &import.image.python else { return None };
+            let numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+            Some((numbers.collect::<Vec<_>>(), version.as_str()))
         });
-        let versions: BTreeMap<Vec<u32>, Toml> = versions.collect();
-        let mut all: Vec<Toml> = versions.into_values().collect();
-        if !all.is_empty() && images.iter().any(|import| import.image.pythons.is_none()) {
-            all.push(false.into());
+        let versions: BTreeMap<Vec<u32>, &str> = versions.collect();
+        let mut pythons: Vec<Toml> = versions.into_values().map(Toml::from).collect();
+        let has = |python: Python| images.iter().any(|import| import.image.python == python);
+        if pythons.is_empty() && has(Python::Any) {
+            pythons = PYTHONS.map(Toml::from).to_vec();
+        }
+        if !pythons.is_empty() && has(Python::OfBase) {
+            pythons.push(false.into());
         }
         let gpus: BTreeSet<bool> = images.iter().map(|import| import.image.gpu).collect();
-        Self { images, pythons: all, gpus }
+        Self { images, pythons, gpus }
     }
 
     fn has_gpu(&self) -> bool {
@@ -214,14 +219,19 @@ impl<'a> Axes<'a> {
         text.push_str(
             "# Every combination of values is an image. Tags list the values in the order of the axes: 3.11-gpu.\n[axes]\n",
         );
-        let has_others = !self.pythons.is_empty() || self.has_gpu();
-        let names = self.images.iter().map(|import| {
-            // The name of the repository contains it.
-            let tag = if has_others { ", tag = \"\"" } else { "" };
-            format!("{{ value = \"{}\"{tag} }}", import.image.name)
-        });
+        // The name of the repository contains the name of the image.
+        let names = self.images.iter();
+        let names =
+            names.map(|import| format!("{{ value = \"{}\", tag = \"\" }}", import.image.name));
         let _ = writeln!(text, "image = [{}]", names.collect::<Vec<_>>().join(", "));
         if !self.pythons.is_empty() {
+            let is_any = |import: &&Import| import.image.python == Python::Any;
+            if let Some(Import { origin, .. }) = self.images.iter().find(is_any) {
+                let _ = writeln!(
+                    text,
+                    "# {origin} has no `python_version`: keep the versions that you need."
+                );
+            }
             line(text, "python", &Toml::Array(self.pythons.clone()));
         }
         if self.has_gpu() {
@@ -281,26 +291,20 @@ impl<'a> Axes<'a> {
                 );
             }
         };
-        let wanted = pythons(import);
-        let others = self.pythons.iter().filter(|python| !wanted.contains(python));
-        let versions: Vec<&str> = wanted.iter().filter_map(Toml::as_str).collect();
-        let reason = match versions.as_slice() {
-            [] => "has the Python of its base image".to_owned(),
-            versions => format!("requests Python {}", versions.join(", ")),
+        let is_other = |python: &&Toml| match &image.python {
+            Python::OfBase => python.is_str(),
+            Python::Any => python.is_bool(),
+            Python::Version(version) => python.as_str() != Some(version),
         };
-        exclude("python", others.cloned().collect(), &reason);
+        let reason = match &image.python {
+            Python::OfBase => "has the Python of its base image".to_owned(),
+            Python::Any => "needs a version of Python".to_owned(),
+            Python::Version(version) => format!("requests Python {version}"),
+        };
+        exclude("python", self.pythons.iter().filter(is_other).cloned().collect(), &reason);
         let others = self.gpus.iter().filter(|gpu| **gpu != image.gpu && self.has_gpu());
         let reason = if image.gpu { "requests a GPU" } else { "requests no GPU" };
         exclude("gpu", others.map(|gpu| Toml::Boolean(*gpu)).collect(), reason);
-    }
-}
-
-/// Returns the values of the axis `python` for an image.
-fn pythons(import: &Import) -> Vec<Toml> {
-    match import.image.pythons.as_deref() {
-        None => vec![false.into()],
-        Some([]) => PYTHONS.map(Toml::from).to_vec(),
-        Some(versions) => versions.iter().map(|version| version.as_str().into()).collect(),
     }
 }
 

@@ -17,7 +17,6 @@ mod literal;
 mod matrix_file;
 mod project;
 mod python;
-mod read;
 mod reader;
 mod truss;
 mod workflow;
@@ -71,8 +70,7 @@ pub struct ImportedImage {
     pub name: String,
     /// The results for all keys or instructions of the file.
     pub findings: Vec<Finding>,
-    /// The Python versions; `None` if the base image has its own Python.
-    pub pythons: Option<Vec<String>>,
+    pub python: Python,
     /// Whether it is for GPUs.
     pub gpu: bool,
     /// The settings by key of the matrix file.
@@ -90,6 +88,39 @@ pub struct ImportedImage {
     /// The secrets that its steps mount, with the environment variables that contain them.
     pub secrets: Vec<(String, String)>,
     pub logins: Vec<Login>,
+}
+
+/// The Python of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Python {
+    /// The base image has its own Python.
+    #[default]
+    OfBase,
+    /// The file requests no version.
+    Any,
+    /// A version, such as `3.11`.
+    Version(String),
+}
+
+impl ImportedImage {
+    /// Reports that a key or instruction was imported to `to`.
+    fn import(&mut self, what: &str, line: usize, to: impl Into<String>) {
+        self.report(what, line, Outcome::Imported(to.into()));
+    }
+
+    /// Reports that a key or instruction was left out.
+    fn leave_out(&mut self, what: &str, line: usize, reason: impl Into<String>) {
+        self.report(what, line, Outcome::LeftOut(reason.into()));
+    }
+
+    /// Reports that a key describes something other than the image.
+    fn skip(&mut self, what: &str, line: usize, reason: impl Into<String>) {
+        self.report(what, line, Outcome::Unrelated(reason.into()));
+    }
+
+    fn report(&mut self, what: &str, line: usize, outcome: Outcome) {
+        self.findings.push(Finding { line, what: what.to_owned(), outcome });
+    }
 }
 
 /// The credentials of a registry.

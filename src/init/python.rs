@@ -11,7 +11,7 @@ mod evaluate;
 mod expression;
 mod lexer;
 
-pub(super) use evaluate::{Literal, Unknown};
+pub(super) use evaluate::{Item, Literal, Unknown};
 pub(super) use expression::Located;
 
 use expression::{Argument, Expression, Parser};
@@ -24,13 +24,17 @@ pub(super) struct Module {
     assignments: Vec<Assignment>,
     /// The calls of the methods that were asked for, in the order of the file.
     pub(super) calls: Vec<Call>,
+    /// While parsing: the scope whose decorators have been read, and whose class or function comes next.
+    decorated: Option<usize>,
 }
 
 /// The module, a class or a function. The first is the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Scope {
+    /// Empty for the module.
     name: String,
     is_class: bool,
+    is_decorated: bool,
     /// The scope that contains it.
     parent: Option<usize>,
     indent: usize,
@@ -61,8 +65,9 @@ impl Module {
     /// Reads a file, with all calls of `methods`. The error is a line and a message.
     pub(super) fn parse(text: &str, methods: &[&str]) -> Result<Self, (usize, String)> {
         let tokens = tokens(text)?;
-        let scope = Scope { name: String::new(), is_class: false, parent: None, indent: 0 };
-        let mut module = Self { scopes: vec![scope], assignments: Vec::new(), calls: Vec::new() };
+        let scopes = vec![Scope::default()];
+        let (assignments, calls) = (Vec::new(), Vec::new());
+        let mut module = Self { scopes, assignments, calls, decorated: None };
         let mut scope = 0;
         for statement in tokens.split(|token| token.kind == TokenKind::End) {
             if let Some(first) = statement.first() {
@@ -87,19 +92,26 @@ impl Module {
     fn statement(&mut self, scope: usize, tokens: &[Token], methods: &[&str]) -> usize {
         let word = |at: usize| tokens.get(at).and_then(Token::name);
         let is_operator = |at: usize, text: &str| tokens.get(at).is_some_and(|t| t.is(text));
+        if is_operator(0, "@") {
+            // `@fal.function(name="x")` sets attributes of the function that follows.
+            let inner = self.open_scope(scope, tokens[0].column);
+            self.scopes[inner].is_decorated = true;
+            self.decorated = Some(inner);
+            if let Some(open) = tokens.iter().position(|token| token.is("(")) {
+                self.read_attributes(inner, &tokens[open + 1..]);
+            }
+            self.read_calls(inner, None, tokens, methods);
+            return scope;
+        }
         let skipped = usize::from(word(0) == Some("async"));
         if let (Some("class" | "def"), Some(name)) = (word(skipped), word(skipped + 1)) {
-            let indent = tokens[0].column;
-            let (name, is_class) = (name.to_owned(), word(skipped) == Some("class"));
-            self.scopes.push(Scope { name, is_class, parent: Some(scope), indent });
-            let inner = self.scopes.len() - 1;
-            if is_class && is_operator(skipped + 2, "(") {
-                // `class App(fal.App, name="x")` sets attributes.
-                for argument in Parser::new(&tokens[skipped + 3..]).arguments() {
-                    if let Some(name) = argument.name {
-                        let value = argument.value;
-                        self.assignments.push(Assignment { scope: inner, name, value });
-                    }
+            let inner = self.open_scope(scope, tokens[0].column);
+            name.clone_into(&mut self.scopes[inner].name);
+            if word(skipped) == Some("class") {
+                self.scopes[inner].is_class = true;
+                if is_operator(skipped + 2, "(") {
+                    // `class App(fal.App, name="x")` sets attributes.
+                    self.read_attributes(inner, &tokens[skipped + 3..]);
                 }
             }
             return inner;
@@ -116,20 +128,50 @@ impl Module {
             let value = Parser::new(&tokens[equals + 1..]).expression();
             self.assignments.push(Assignment { scope, name: name.clone(), value });
         }
+        self.read_calls(scope, target.as_deref(), tokens, methods);
+        scope
+    }
+
+    /// Returns the scope of the next class or function in `parent`: a new one, unless it has decorators already.
+    fn open_scope(&mut self, parent: usize, indent: usize) -> usize {
+        if let Some(decorated) = self.decorated.take() {
+            return decorated;
+        }
+        self.scopes.push(Scope { parent: Some(parent), indent, ..Scope::default() });
+        self.scopes.len() - 1
+    }
+
+    /// Reads arguments until the closing bracket. Those with a name are assignments of `scope`.
+    fn read_attributes(&mut self, scope: usize, tokens: &[Token]) {
+        for argument in Parser::new(tokens).arguments() {
+            if let Some(name) = argument.name {
+                self.assignments.push(Assignment { scope, name, value: argument.value });
+            }
+        }
+    }
+
+    /// Reads the calls of `methods` in a statement that assigns to `target`.
+    fn read_calls(
+        &mut self,
+        scope: usize,
+        target: Option<&str>,
+        tokens: &[Token],
+        methods: &[&str],
+    ) {
         for (at, token) in tokens.iter().enumerate().skip(2) {
             let Some(method) = token.name().filter(|name| methods.contains(name)) else { continue };
-            if is_operator(at - 1, ".") && is_operator(at + 1, "(") {
+            let is_call = tokens[at - 1].is(".") && tokens.get(at + 1).is_some_and(|t| t.is("("));
+            if is_call {
                 self.calls.push(Call {
                     scope,
                     line: token.line,
-                    receiver: word(at - 2).unwrap_or_default().to_owned(),
+                    receiver: tokens[at - 2].name().unwrap_or_default().to_owned(),
                     method: method.to_owned(),
-                    target: target.clone(),
+                    target: target.map(str::to_owned),
                     arguments: Parser::new(&tokens[at + 2..]).arguments(),
                 });
             }
         }
-        scope
     }
 
     /// Returns the name of a class or function; empty for the module.
@@ -137,19 +179,21 @@ impl Module {
         &self.scopes[scope].name
     }
 
-    /// Returns the class that a call belongs to: the one that contains it, or the only one whose attribute `image` is the
-    /// name that it is assigned to.
-    pub(super) fn class_of(&self, call: &Call) -> Option<usize> {
-        let mut around = std::iter::successors(Some(call.scope), |at| self.scopes[*at].parent);
-        if let Some(class) = around.find(|at| self.scopes[*at].is_class) {
-            return Some(class);
+    /// Returns the class or decorated function that a call belongs to: the one that contains it, or the only one whose
+    /// attribute `image` is the name that it is assigned to.
+    pub(super) fn owner_of(&self, call: &Call) -> Option<usize> {
+        let around = || self.around(call.scope);
+        let class = around().find(|at| self.scopes[*at].is_class);
+        let owner = class.or_else(|| around().find(|at| self.scopes[*at].is_decorated));
+        if owner.is_some() {
+            return owner;
         }
         let is_image = |one: &&Assignment| {
             let name = Expression::Name(call.target.clone().unwrap_or_default());
             one.scope > 0 && one.name == "image" && one.value.expression == name
         };
-        let mut classes = self.assignments.iter().filter(is_image).map(|one| one.scope);
-        classes.next().filter(|_| classes.next().is_none())
+        let mut owners = self.assignments.iter().filter(is_image).map(|one| one.scope);
+        owners.next().filter(|_| owners.next().is_none())
     }
 
     /// Returns the line, from 1, at which the text of an expression begins.
@@ -168,8 +212,12 @@ impl Module {
     /// Returns the scopes whose names a statement in `scope` sees, the innermost first. Functions do not see the names of the
     /// class that contains them.
     fn visible(&self, scope: usize) -> impl Iterator<Item = usize> {
-        let around = std::iter::successors(Some(scope), |at| self.scopes[*at].parent);
-        around.filter(move |at| *at == scope || !self.scopes[*at].is_class)
+        self.around(scope).filter(move |at| *at == scope || !self.scopes[*at].is_class)
+    }
+
+    /// Returns a scope and those that contain it, the innermost first.
+    fn around(&self, scope: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(scope), |at| self.scopes[*at].parent)
     }
 
     /// Returns the values that `scope` itself assigns to `name`.

@@ -6,7 +6,7 @@ use toml::Value as Toml;
 
 use super::base::is_python;
 use super::credentials::{refuse_in_command, refuse_in_variable};
-use super::{Finding, ImportedImage, Outcome, PATHS};
+use super::{ImportedImage, PATHS, Python};
 use crate::matrix::{self, Content, Diagnostic, Node, SourceError, SourceFile, did_you_mean};
 use crate::render::check_path;
 
@@ -32,37 +32,6 @@ pub(super) type Action = fn(&mut Reader<'_>, &Leaf<'_>);
 /// `**` any keys.
 pub(super) type Keys = [(&'static [&'static str], Action)];
 
-/// The findings about the keys or instructions of a file.
-#[derive(Default)]
-pub(super) struct Notes(Vec<Finding>);
-
-impl Notes {
-    /// Returns all findings in the order of their lines.
-    pub(super) fn findings(mut self) -> Vec<Finding> {
-        self.0.sort_by_key(|finding| finding.line);
-        self.0
-    }
-
-    pub(super) fn add(&mut self, what: &str, line: usize, outcome: Outcome) {
-        self.0.push(Finding { line, what: what.to_owned(), outcome });
-    }
-
-    pub(super) fn import(&mut self, what: &str, line: usize, to: impl Into<String>) {
-        self.add(what, line, Outcome::Imported(to.into()));
-    }
-
-    pub(super) fn leave_out(&mut self, what: &str, line: usize, reason: impl Into<String>) {
-        self.add(what, line, Outcome::LeftOut(reason.into()));
-    }
-
-    /// Adds the findings of a file that `line` names.
-    pub(super) fn nest(&mut self, file: &str, line: usize, notes: Self) {
-        for Finding { line: inner, what, outcome } in notes.findings() {
-            self.add(&format!("{file}:{inner} {what}"), line, outcome);
-        }
-    }
-}
-
 /// What becomes of conda packages: no release of micromamba is built into basegen.
 const NEEDS_MICROMAMBA: &str =
     "is a comment in matrix.toml until you fill in the URL and the SHA-256 of micromamba there";
@@ -74,7 +43,6 @@ const CHANNEL: &str = "conda-forge";
 pub(super) struct Reader<'a> {
     source: &'a SourceFile,
     pub(super) root: &'a Node,
-    notes: Notes,
     /// The files that do not exist.
     missing: Vec<Diagnostic>,
     pub(super) imported: &'a mut ImportedImage,
@@ -87,8 +55,7 @@ pub(super) fn read(
     keys: &Keys,
     imported: &mut ImportedImage,
 ) -> Result<(), SourceError> {
-    let (notes, missing) = (Notes::default(), Vec::new());
-    let mut reader = Reader { source, root, notes, missing, imported };
+    let mut reader = Reader { source, root, missing: Vec::new(), imported };
     let mut leaves = Vec::new();
     collect(source, root, &[], &mut leaves);
     for (path, action) in keys {
@@ -188,7 +155,6 @@ impl Reader<'_> {
                 self.imported.settings.insert(manager.to_owned(), Toml::String(file));
             }
         }
-        self.imported.findings = self.notes.findings();
         if self.missing.is_empty() {
             Ok(())
         } else {
@@ -197,17 +163,16 @@ impl Reader<'_> {
     }
 
     pub(super) fn import(&mut self, leaf: &Leaf<'_>, to: impl Into<String>) {
-        self.notes.import(&leaf.path.join("."), leaf.line, to);
+        self.imported.import(&leaf.path.join("."), leaf.line, to);
     }
 
     pub(super) fn leave_out(&mut self, leaf: &Leaf<'_>, reason: impl Into<String>) {
-        self.notes.leave_out(&leaf.path.join("."), leaf.line, reason);
+        self.imported.leave_out(&leaf.path.join("."), leaf.line, reason);
     }
 
     /// Notes a key that describes something other than an image.
-    pub(super) fn unrelated(&mut self, leaf: &Leaf<'_>, reason: &str) {
-        let outcome = Outcome::Unrelated(reason.to_owned());
-        self.notes.add(&leaf.path.join("."), leaf.line, outcome);
+    pub(super) fn skip(&mut self, leaf: &Leaf<'_>, reason: &str) {
+        self.imported.skip(&leaf.path.join("."), leaf.line, reason);
     }
 
     /// Returns the text of a leaf, or leaves it out.
@@ -282,11 +247,6 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns true if this is the base image.
-    pub(super) fn has_base(&self, image: &str) -> bool {
-        self.imported.settings.get("base").and_then(Toml::as_str) == Some(image)
-    }
-
     /// Imports the texts of a list, or a single one, as entries of an array of the matrix file. Leaves out those that
     /// `convert` or the matrix file refuses.
     pub(super) fn items(
@@ -312,7 +272,7 @@ impl Reader<'_> {
                 self.refuse(key, &value).map_or(Ok(text), Err)
             });
             match refused {
-                Err(reason) => self.notes.leave_out(&leaf.path.join("."), line, reason),
+                Err(reason) => self.imported.leave_out(&leaf.path.join("."), line, reason),
                 Ok(text) => {
                     count += 1;
                     self.add(key, text);
@@ -341,14 +301,22 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes `version` the value of the axis `python`.
+    /// Makes `version` the value of the axis `python`, unless the base image has a Python.
     pub(super) fn python(&mut self, leaf: &Leaf<'_>, version: &str) {
-        if is_python(version) {
-            self.import(leaf, format!("axis `python`: {version}"));
-            self.imported.pythons = Some(vec![version.to_owned()]);
-        } else {
+        if !is_python(version) {
             let text = leaf.node.text().unwrap_or_default().escape_debug();
-            self.leave_out(leaf, format!("`{text}` is not a Python version"));
+            return self.leave_out(leaf, format!("`{text}` is not a Python version"));
+        }
+        match &self.imported.python {
+            Python::OfBase => self.leave_out(leaf, "the base image has its own Python"),
+            Python::Version(other) if other != version => {
+                let reason = format!("the image already has Python {other}");
+                self.leave_out(leaf, reason);
+            }
+            Python::Any | Python::Version(_) => {
+                self.import(leaf, format!("axis `python`: {version}"));
+                self.imported.python = Python::Version(version.to_owned());
+            }
         }
     }
 
@@ -420,7 +388,7 @@ impl Reader<'_> {
             self.import(leaf, "axis `gpu`");
             self.imported.gpu = true;
         } else {
-            self.unrelated(leaf, "no GPU is requested");
+            self.skip(leaf, "no GPU is requested");
         }
     }
 }
@@ -459,6 +427,9 @@ pub(super) fn slug(text: &str) -> String {
 pub(super) fn path(text: &str) -> Result<String, String> {
     let parts: Vec<&str> =
         text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
     if text.starts_with('/') || parts.contains(&"..") || text.contains('\\') || parts.is_empty() {
         return Err(format!("`{}` is outside of its folder", text.escape_debug()));
     }

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use super::Login;
-use super::base::{DEFAULT, base, is_python};
+use super::base::base;
 use super::credentials::refuse_in_requirement;
 use super::reader::{Action, Keys, Leaf, Reader, escaped, unknown_key};
+use super::{Login, Python};
 use crate::matrix::{AuthMethodName, Node, refuse_credential, registry_host};
 
 /// Variables that Baseten sets itself, whatever an image says.
@@ -23,10 +23,10 @@ const METHODS: [AuthMethodName; 5] = [
 ];
 
 const SERVING: Action =
-    |reader, leaf| reader.unrelated(leaf, "configures how the model is served, not its image");
+    |reader, leaf| reader.skip(leaf, "configures how the model is served, not its image");
 
 const MODEL: Action =
-    |reader, leaf| reader.unrelated(leaf, "belongs to the model, which Truss adds to a base image");
+    |reader, leaf| reader.skip(leaf, "belongs to the model, which Truss adds to a base image");
 
 /// The keys in the order in which they are read: the name and the base image come first.
 pub(super) const KEYS: &Keys = &[
@@ -68,7 +68,7 @@ pub(super) const KEYS: &Keys = &[
                 "runs a process of Truss; the matrix of basegen's repository has an axis for it";
             reader.leave_out(leaf, reason);
         } else {
-            reader.unrelated(leaf, "it is off");
+            reader.skip(leaf, "it is off");
         }
     }),
     (&["external_package_dirs", "**"], MODEL),
@@ -115,11 +115,7 @@ fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
         }
         _ => text.to_owned(),
     };
-    if is_python(&version) && !reader.has_base(DEFAULT) {
-        reader.leave_out(leaf, "the base image has its own Python");
-    } else {
-        reader.python(leaf, &version);
-    }
+    reader.python(leaf, &version);
 }
 
 fn requirement(text: &str) -> Result<String, String> {
@@ -145,7 +141,7 @@ fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT");
     if is_reserved {
-        reader.unrelated(leaf, "Baseten sets it, and ignores the configured value");
+        reader.skip(leaf, "Baseten sets it, and ignores the configured value");
     } else if is_built(reader, leaf) {
         reader.variable(leaf, leaf.name());
     }
@@ -162,7 +158,7 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
             } else {
                 reader.set(leaf, "base", image);
             }
-            reader.imported.pythons = version.map(|version| vec![version]);
+            reader.imported.python = version.map_or(Python::OfBase, Python::Version);
         }
         Err(reason) => reader.leave_out(leaf, reason),
     }
@@ -171,7 +167,7 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
 /// Reads whether the image is a copy of its base image.
 fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     if !leaf.node.is_true() {
-        reader.unrelated(leaf, "it is off");
+        reader.skip(leaf, "it is off");
     } else if reader.is_mirrored() {
         reader.import(leaf, "`mirror`");
     } else {
@@ -183,7 +179,7 @@ fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
 fn is_built(reader: &mut Reader<'_>, leaf: &Leaf<'_>) -> bool {
     let is_mirrored = reader.is_mirrored();
     if is_mirrored {
-        reader.unrelated(leaf, "configures the container of an image that stays as it is");
+        reader.skip(leaf, "configures the container of an image that stays as it is");
     }
     !is_mirrored
 }
@@ -201,14 +197,28 @@ fn user(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
 
 /// Reads the name of a secret, never its value.
 fn secret(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    if leaf.path[1].starts_with("DOCKER_REGISTRY_") {
+    let name = leaf.path[1];
+    let is_of_registry = name.starts_with("DOCKER_REGISTRY_")
+        || reader.imported.logins.iter().any(|login| reads(login, name));
+    if is_of_registry {
         let to = "basegen reads the credential of the registry from a variable of that name";
         reader.import(leaf, to);
     } else if leaf.node.is_empty() {
-        reader.unrelated(leaf, "is for the running container; build steps use `[build.secrets]`");
+        reader.skip(leaf, "is for the running container; build steps use `[build.secrets]`");
     } else {
         reader.leave_out(leaf, "has a value, which is not imported: do not commit secrets");
     }
+}
+
+/// Returns true if the login reads the secret `name`.
+fn reads(login: &Login, name: &str) -> bool {
+    let value =
+        |key: &str| login.keys.iter().find(|(set, _)| set == key).map(|(_, value)| &**value);
+    let method = METHODS.into_iter().find(|method| value("auth_method") == Some(method.name()));
+    method.is_some_and(|method| {
+        let mut secrets = method.keys().iter().filter(|key| key.ends_with("secret_name"));
+        secrets.any(|key| value(key).or(method.default_variable(key)) == Some(name))
+    })
 }
 
 /// Imports a key of the login at the base image's registry. The matrix file has the same keys.

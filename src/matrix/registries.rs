@@ -186,6 +186,15 @@ impl AuthMethodName {
             Self::Basic => &["username", "password_secret_name"],
         }
     }
+
+    /// Returns the variable that `key` names if the table does not set it.
+    pub(crate) fn default_variable(self, key: &str) -> Option<&str> {
+        match (self, key) {
+            (Self::GcpServiceAccountJson, "secret_name") => Some(GCP_SERVICE_ACCOUNT),
+            (Self::AwsIam, _) => key.strip_suffix("_secret_name"),
+            _ => None,
+        }
+    }
 }
 
 impl AuthMethod {
@@ -234,21 +243,11 @@ impl RegistryTable {
             let (_, name) = self.credentials().into_iter().find(|(name, _)| name == key)?;
             match name {
                 Some(name) => Some((name.get_ref().clone(), name.span())),
-                None => Some((usual_variable(*method.get_ref(), key)?, method.span())),
+                None => Some((method.get_ref().default_variable(key)?.to_owned(), method.span())),
             }
         });
         variables.collect()
     }
-}
-
-/// Returns the variable that `key` of `method` names if the table does not set it.
-fn usual_variable(method: AuthMethodName, key: &str) -> Option<String> {
-    let variable = match (method, key) {
-        (AuthMethodName::GcpServiceAccountJson, "secret_name") => GCP_SERVICE_ACCOUNT,
-        (AuthMethodName::AwsIam, _) => key.strip_suffix("_secret_name")?,
-        _ => return None,
-    };
-    Some(variable.to_owned())
 }
 
 impl Checker<'_> {
@@ -341,7 +340,8 @@ impl Checker<'_> {
             keys.find(|(name, _)| *name == key)?.1.map(|value| value.to_string())
         };
         let mut value = |key: &str| {
-            let value = set(key).or_else(|| usual_variable(*method.get_ref(), key));
+            let value =
+                set(key).or_else(|| method.get_ref().default_variable(key).map(str::to_owned));
             if value.is_none() {
                 let message = format!("`{}` needs `{key}`", method.name());
                 self.report(method.span(), message, format!("add `{key} = \"…\"`"));

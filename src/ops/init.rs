@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::ArgumentError;
 use crate::error::Report;
 use crate::files::{MAX_PROJECT_FILE, read_text};
 use crate::forge::{Remote, RepositoryName};
@@ -55,6 +56,10 @@ pub struct NewFile {
 pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
     let InitRequest { folder, from, registry, repository, force, .. } = request;
     let context = request.context.as_deref();
+    if let Some(folder) = context.filter(|folder| !folder.is_dir()) {
+        let folder = folder.display().to_string();
+        return Err(ArgumentError::new("--context", &folder, &"there is no such folder").into());
+    }
     let mut imports = Vec::new();
     for path in from {
         imports.extend(Import::load(path, context)?);

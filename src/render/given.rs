@@ -28,14 +28,12 @@ pub(super) fn options_of(
     let declared = names(instructions);
     let mut arguments = BTreeMap::new();
     for (name, value) in matrix.build_arguments(variant) {
-        if !declared.contains(&name) && name != SOURCE_DATE_EPOCH {
+        if !is_used(name, &declared) {
             return Err(refuse(&|| undeclared(variant, name, &value, &declared)));
         }
         arguments.insert(name.to_owned(), value.into_inner());
     }
-    let given = matrix.build.arguments.iter();
-    let given =
-        given.filter(|(name, _)| declared.contains(&name.as_str()) || *name == SOURCE_DATE_EPOCH);
+    let given = matrix.build.arguments.iter().filter(|(name, _)| is_used(name, &declared));
     arguments.extend(given.map(|(name, value)| (name.clone(), value.clone())));
     let target = matrix.target(variant);
     if let Some(target) = &target {
@@ -56,6 +54,16 @@ pub(super) fn options_of(
         contexts.insert(name.to_owned(), context);
     }
     Ok(DockerfileOptions { arguments, target: target.map(Spanned::into_inner), contexts })
+}
+
+/// Returns true if a Dockerfile that declares these arguments uses the argument `name`.
+fn is_used(name: &str, declared: &[&str]) -> bool {
+    declared.contains(&name) || name == SOURCE_DATE_EPOCH
+}
+
+/// Returns true if a Dockerfile uses a build argument. Others are errors in a matrix.
+pub(crate) fn uses_argument(instructions: &[Instruction], name: &str) -> bool {
+    is_used(name, &names(instructions))
 }
 
 /// Refuses build arguments of the command line that none of the Dockerfiles declares.

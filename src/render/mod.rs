@@ -48,6 +48,7 @@ pub(crate) use arguments::{Arguments, UNKNOWN};
 pub(crate) use copied::sources;
 pub(crate) use dockerfile::{Instruction, Misuse, parse, stage};
 pub(crate) use flags::flags;
+pub(crate) use given::uses_argument;
 pub(crate) use images::check_images;
 
 pub use context::{BuildContext, Origin, OriginVariable};

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::Module;
@@ -6,6 +8,12 @@ use super::lexer::Piece;
 
 /// How many names may refer to each other.
 const MAX_DEPTH: usize = 32;
+
+/// How many expressions, and bytes of strings, one value may have. Names that refer to others can double it each time.
+const MAX_SIZE: usize = 2 << 20;
+
+/// Why the value of an expression is unknown.
+const AT_RUN_TIME: &str = "is only known when the app runs";
 
 /// A value that is written in the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,19 +25,54 @@ pub(in crate::init) enum Literal {
     Text(String),
     /// A path relative to the folder of the file.
     Path(PathBuf),
-    /// Items with their lines.
-    List(Vec<(usize, Literal)>),
-    /// Keys, and values with their lines.
-    Table(Vec<(String, (usize, Literal))>),
+    List(Vec<Item>),
+    Table(Vec<(String, Item)>),
 }
 
-/// An expression whose value is not written in the file.
+/// An item of a list, or the value of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::init) struct Item {
+    /// The line, from 1.
+    pub(in crate::init) line: usize,
+    pub(in crate::init) value: Result<Literal, Unknown>,
+}
+
+impl Item {
+    /// Returns the text of a string or of a path, or the reason why there is none.
+    pub(in crate::init) fn text(&self) -> Result<&str, String> {
+        let literal = self.value.as_ref().map_err(ToString::to_string)?;
+        literal.text().ok_or_else(|| "it is not a text".to_owned())
+    }
+}
+
+/// An expression whose value is not written in the file. Its text is a clause about the expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::init) struct Unknown {
     /// The line, from 1.
     pub(in crate::init) line: usize,
-    /// The reason, as part of a sentence about the expression.
-    pub(in crate::init) reason: String,
+    /// The name that has the value, if it has one.
+    name: Option<String>,
+    reason: String,
+}
+
+impl Unknown {
+    fn new(line: usize, reason: &str) -> Self {
+        Self { line, name: None, reason: reason.to_owned() }
+    }
+
+    /// Names the expression, unless a part of it has a name.
+    fn with_name(self, name: &str) -> Self {
+        Self { name: self.name.or_else(|| Some(name.to_owned())), ..self }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(formatter, "`{name}` {}", self.reason),
+            None => write!(formatter, "it {}", self.reason),
+        }
+    }
 }
 
 impl Literal {
@@ -50,7 +93,7 @@ impl Module {
         scope: usize,
         expression: &Located,
     ) -> Result<Literal, Unknown> {
-        Evaluation { module: self, scope, depth: 0 }.value(expression)
+        Evaluation { module: self, scope, depth: 0, size: &Cell::new(0) }.value(expression)
     }
 }
 
@@ -60,30 +103,35 @@ struct Evaluation<'a> {
     scope: usize,
     /// The number of names that led here.
     depth: usize,
+    /// The number of expressions and bytes so far.
+    size: &'a Cell<usize>,
 }
 
 impl Evaluation<'_> {
     fn value(self, located: &Located) -> Result<Literal, Unknown> {
         let line = located.line;
-        let unknown = |reason: &str| Unknown { line, reason: reason.to_owned() };
+        let unknown = |reason: &str| Unknown::new(line, reason);
+        self.size.set(self.size.get() + 1);
+        if self.size.get() > MAX_SIZE {
+            return Err(unknown("is too large"));
+        }
         match &located.expression {
             Expression::Text(pieces) => self.text(pieces, line).map(Literal::Text),
             Expression::Number(text) => Ok(Literal::Number(text.clone())),
             Expression::Name(name) => self.name(name, line),
             Expression::List(items) => {
-                let items = items.iter().map(|item| Ok((item.line, self.value(item)?)));
-                Ok(Literal::List(items.collect::<Result<_, _>>()?))
+                Ok(Literal::List(items.iter().map(|item| self.item(item)).collect()))
             }
             Expression::Table(entries) => {
                 let entries = entries.iter().map(|(key, value)| match self.value(key)? {
-                    Literal::Text(key) => Ok((key, (value.line, self.value(value)?))),
-                    _ => Err(Unknown { line: key.line, reason: "is not a string".to_owned() }),
+                    Literal::Text(key) => Ok((key, self.item(value))),
+                    _ => Err(unknown("has a key that is not a string")),
                 });
                 Ok(Literal::Table(entries.collect::<Result<_, _>>()?))
             }
             Expression::Attribute(owner, name) => match (self.value(owner)?, name.as_str()) {
                 (Literal::Path(path), "parent") => Ok(Literal::Path(parent(&path))),
-                _ => Err(unknown("is only known when the app runs")),
+                _ => Err(unknown(AT_RUN_TIME)),
             },
             Expression::Call(function, arguments) => self.call(function, arguments, line),
             Expression::Binary(left, operator, right) => {
@@ -105,18 +153,19 @@ impl Evaluation<'_> {
         }
     }
 
+    fn item(self, located: &Located) -> Item {
+        Item { line: located.line, value: self.value(located) }
+    }
+
     fn text(self, pieces: &[Piece], line: usize) -> Result<String, Unknown> {
         let texts = pieces.iter().map(|piece| match piece {
-            Piece::Literal(text) => Ok(text.clone()),
-            Piece::Expression(name) => match self.name(name, line) {
-                Ok(Literal::Text(text) | Literal::Number(text)) => Ok(text),
-                Ok(_) => {
-                    let reason = format!("has `{{{name}}}`, which is not a string");
-                    Err(Unknown { line, reason })
-                }
-                Err(Unknown { reason, .. }) => {
-                    Err(Unknown { line, reason: format!("has `{{{name}}}`, and that {reason}") })
-                }
+            Piece::Literal(text) => {
+                self.size.set(self.size.get() + text.len());
+                Ok(text.clone())
+            }
+            Piece::Expression(name) => match self.name(name, line)? {
+                Literal::Text(text) | Literal::Number(text) => Ok(text),
+                _ => Err(Unknown::new(line, "is not a string").with_name(name)),
             },
         });
         texts.collect()
@@ -130,23 +179,28 @@ impl Evaluation<'_> {
             "__file__" => return Ok(Literal::Path(PathBuf::from("."))),
             _ => {}
         }
-        let unknown = |reason: String| Unknown { line, reason };
+        let unknown = |reason: &str| Unknown::new(line, reason).with_name(name);
         for at in self.module.visible(self.scope) {
-            let values: Vec<&Located> = self.module.assigned(at, name).collect();
+            // `f(image=image)` and `image = image` in a class mean an outer `image`.
+            let is_itself =
+                |value: &&Located| value.expression == Expression::Name(name.to_owned());
+            let values = self.module.assigned(at, name).filter(|value| !is_itself(value));
+            let values: Vec<&Located> = values.collect();
             match values.as_slice() {
                 [] => {}
                 [value] if self.depth < MAX_DEPTH => {
-                    return Self { scope: at, depth: self.depth + 1, ..self }.value(value);
+                    let inner = Self { scope: at, depth: self.depth + 1, ..self };
+                    return inner.value(value).map_err(|unknown| unknown.with_name(name));
                 }
-                [_] => return Err(unknown("refers to too many other names".to_owned())),
+                [_] => return Err(unknown("refers to too many other names")),
                 [first, second, ..] => {
                     let (first, second) = (first.line, second.line);
                     let reason = format!("is assigned twice, at lines {first} and {second}");
-                    return Err(unknown(reason));
+                    return Err(unknown(&reason));
                 }
             }
         }
-        Err(unknown("is only known when the app runs".to_owned()))
+        Err(unknown(AT_RUN_TIME))
     }
 
     /// Returns the result of functions that only build paths or strip texts.
@@ -156,7 +210,7 @@ impl Evaluation<'_> {
         arguments: &[Argument],
         line: usize,
     ) -> Result<Literal, Unknown> {
-        let unknown = || Unknown { line, reason: "is only known when the app runs".to_owned() };
+        let unknown = || Unknown::new(line, AT_RUN_TIME);
         if let Expression::Attribute(owner, method) = &function.expression
             && arguments.is_empty()
         {

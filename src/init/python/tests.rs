@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 
 fn parse(text: &str) -> Module {
@@ -12,12 +14,12 @@ fn value(text: &str) -> String {
         Ok(Literal::Text(text)) => text,
         Ok(Literal::Path(path)) => format!("path {}", path.display()),
         Ok(other) => format!("{other:?}"),
-        Err(Unknown { line, reason }) => format!("{line}: {reason}"),
+        Err(unknown) => format!("{}: {unknown}", unknown.line),
     }
 }
 
 #[test]
-fn strings_are_those_of_python() {
+fn strings_are_decoded_as_in_python() {
     for (text, expected) in [
         (r#"x = "a\tb" 'c'"#, "a\tbc"),
         (r#"x = r"a\tb\"""#, r#"a\tb\""#),
@@ -48,10 +50,11 @@ fn paths_are_relative_to_the_file() {
 }
 
 #[test]
-fn values_that_only_a_run_knows_have_a_reason() {
+fn unknown_values_have_a_reason() {
     let all = [
         "x = File.from_path('a', repository='cdn').url",
         "x = f'''a\n{url}'''",
+        "url = upload('a')\ny = f'{url}'\nx = y + 'b'",
         "if a:\n  y = 'b'\nelse:\n  y = 'c'\nx = y",
         "x = x",
         "x = os.environ['A']",
@@ -63,6 +66,17 @@ fn values_that_only_a_run_knows_have_a_reason() {
     ]
     .map(|text| format!("{text}\n  {}", value(text)));
     insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn values_that_grow_with_each_name_are_too_large() {
+    let mut text = "x0 = 'a'\n".to_owned();
+    for number in 1..30 {
+        let before = number - 1;
+        writeln!(text, "x{number} = x{before} + x{before}").expect("memory");
+    }
+    let value = value(&format!("{text}x = x29"));
+    assert!(value.ends_with(" is too large"), "{value}");
 }
 
 #[test]
