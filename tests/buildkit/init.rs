@@ -2,13 +2,8 @@
 
 use std::path::Path;
 
+use crate::harness::project::write;
 use crate::harness::testbed;
-
-fn write(folder: &Path, path: &str, text: &str) {
-    let path = folder.join(path);
-    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-    fs_err::write(path, text).expect("a file");
-}
 
 fn basegen(folder: &Path, arguments: &str) -> String {
     let mut command = testbed::basegen(folder);

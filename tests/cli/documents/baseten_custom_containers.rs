@@ -1,6 +1,7 @@
 //! Baseten: Custom Docker containers.
 
-use super::{Import, broken_rules};
+use super::broken_rules;
+use crate::init::Import;
 
 fn config(text: &str) -> Import {
     Import::new(&[("config.yaml", text)])

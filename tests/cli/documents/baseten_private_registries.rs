@@ -1,6 +1,6 @@
 //! Baseten: Private registries. `tests/registry/credentials.rs` logs in with each kind of credential.
 
-use super::Import;
+use crate::init::Import;
 
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const GAR: &str = "europe-west4-docker.pkg.dev";

@@ -1,7 +1,8 @@
 //! Cerebrium: Defining Container Images.
 
-use super::{Import, broken_rules};
+use super::broken_rules;
 use crate::harness::project::output;
+use crate::init::Import;
 
 fn toml(text: &str) -> Import {
     Import::new(&[("cerebrium.toml", text)])

@@ -1,7 +1,8 @@
 //! fal: Use a Custom Container Image.
 
-use super::{Import, broken_rules};
-use crate::harness::project::{git, output, stdout};
+use super::broken_rules;
+use crate::harness::project::{init_repository, output, stdout};
+use crate::init::{Import, files_below};
 
 /// The files beside an app.
 const FILES: [(&str, &str); 9] = [
@@ -44,22 +45,8 @@ fn dockerfile(text: &str) -> Import {
 fn with_context(import: &Import) -> String {
     let imported = import.imported("app.py");
     stdout(import.command("render -f new/matrix.toml -o rendered"));
-    let mut paths = Vec::new();
-    let rendered = import.folder.path().join("rendered");
-    let mut folders = vec![rendered.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let path = path.strip_prefix(&rendered).expect("a path below");
-                paths.push(path.display().to_string());
-            }
-        }
-    }
-    paths.sort();
-    format!("{imported}\n##### context\n{}\n", paths.join("\n"))
+    let files = files_below(import.folder(), "rendered").join("\n");
+    format!("{imported}\n##### context\n{files}\n")
 }
 
 const COPIES: &str = "FROM python:3.11\nWORKDIR /app\nCOPY . .\n";
@@ -172,12 +159,7 @@ fn alternative_upload_large_files_to_cdn() {
 fn cache_behavior() {
     let import = image("FROM python:3.11\nCOPY src/ /app/src/\n", "");
     import.init("app.py");
-    let folder = import.folder.path();
-    for arguments in
-        [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "-m", "first"]]
-    {
-        git(folder, arguments);
-    }
+    init_repository(import.folder());
     let changed = || stdout(import.command("plan --since HEAD -f new/matrix.toml"));
     import.write("app/app.py", "import fal\n");
     insta::assert_snapshot!("changed_app", changed());

@@ -1,11 +1,15 @@
+mod import;
+mod mirrored;
 mod refused;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{basegen, stdout};
+pub(crate) use import::Import;
+
+use crate::harness::project::{basegen, stdout, write};
 
 /// Creates a folder with the files that the fixtures copy.
 fn folder() -> tempfile::TempDir {
@@ -26,14 +30,8 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn write(folder: &Path, path: &str, text: &str) {
-    let path = folder.join(path);
-    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-    fs_err::write(path, text).expect("a file");
-}
-
 /// Returns the paths of the files below a folder, sorted.
-fn files_below(folder: &Path, path: &str) -> Vec<String> {
+pub(crate) fn files_below(folder: &Path, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(folder.join(path)).expect(path) {
         let entry = entry.expect("an entry");
@@ -72,51 +70,11 @@ fn settings(folder: &Path) -> insta::Settings {
     settings
 }
 
-/// Returns the fixtures whose names begin with `kind`, sorted.
-fn fixtures(kind: &str) -> Vec<PathBuf> {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/init/fixtures");
-    let entries = fs_err::read_dir(all).expect("fixtures").map(|entry| entry.expect("one").path());
-    let is_wanted = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind))
-    };
-    let mut found: Vec<PathBuf> = entries.filter(is_wanted).collect();
-    found.sort();
-    assert!(!found.is_empty());
-    found
-}
-
 /// Returns the part of a matrix file about its images.
 fn images_of(matrix: &str) -> &str {
     let (_, images) = matrix.split_once("# registry = \"ghcr.io\"\n").expect("the registry");
     let end = images.find("# Checks that").or_else(|| images.find("# The version"));
     images[..end.expect("the version")].trim()
-}
-
-/// Imports each fixture of a kind into a repository. Returns the findings, the images of the matrix file and the rendered
-/// Dockerfiles.
-fn imported(kind: &str, file: &str) -> String {
-    let mut shown = String::new();
-    for fixture in fixtures(kind) {
-        let folder = folder();
-        let text = fs_err::read_to_string(fixture.join(file)).expect("a fixture");
-        let name = fixture.file_name().expect("a name").to_string_lossy().into_owned();
-        write(folder.path(), &format!("{name}/{file}"), &text);
-        let copied = "requirements.txt src config file1.py file2.py deps_folder conda_pkglist.txt";
-        for copied in copied.split(' ') {
-            let (from, to) = (folder.path().join(copied), folder.path().join(&name).join(copied));
-            fs_err::rename(from, to).expect("moved");
-        }
-        write(folder.path(), "VERSION", "1.0.0\n");
-        fs_err::create_dir(folder.path().join(".git")).expect("a folder");
-        let printed = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
-        let findings = printed.split_once("\n\n").map_or("", |(_, lists)| lists);
-        let findings = findings.split("\nnext:").next().unwrap_or_default();
-        stdout(run(folder.path(), "check --offline -f new/matrix.toml"));
-        let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
-        let matrix = read(folder.path(), "new/matrix.toml");
-        let _ = write!(shown, "##### {name}\n{findings}\n{}\n\n{rendered}\n", images_of(&matrix));
-    }
-    shown
 }
 
 #[test]
@@ -209,25 +167,100 @@ fn files_that_can_be_imported_are_noted() {
 }
 
 #[test]
-fn truss_configurations_are_imported() {
-    insta::assert_snapshot!(imported("custom-server", "config.yaml"));
-    insta::assert_snapshot!(imported("registry", "config.yaml"));
-    insta::assert_snapshot!(imported("model", "config.yaml"));
+fn a_truss_becomes_a_matrix() {
+    let import = Import::new(&[
+        (
+            "config.yaml",
+            "model_name: Build Commands Demo\n\
+             python_version: py311\n\
+             requirements_file: ./requirements.txt\n\
+             system_packages:\n  - ffmpeg\n\
+             build_commands:\n  - git clone https://git.example.com/tool.git\n  - cd tool && pip install -r requirements.txt\n\
+             environment_variables:\n  MODEL_NAME: my-model\n  MAX_BATCH_SIZE: \"32\"\n\
+             external_package_dirs:\n  - ../packages\n\
+             resources:\n  accelerator: A100\n  use_gpu: true\n  memory: 16Gi\n",
+        ),
+        ("requirements.txt", "six\n"),
+    ]);
+    insta::assert_snapshot!(import.imported("config.yaml"));
 }
 
 #[test]
-fn cerebrium_configurations_are_imported() {
-    insta::assert_snapshot!(imported("cerebrium", "cerebrium.toml"));
+fn parameters_of_a_fal_app_are_literals_of_its_file() {
+    let import = Import::new(&[
+        (
+            "app.py",
+            r#"from pathlib import Path
+from textwrap import dedent
+
+import fal
+from fal.container import ContainerImage
+
+PYTHON = "3.10"
+PASSWORD = os.environ["PASSWORD"]
+
+
+class Server(fal.App, name="All Parameters"):
+    machine_type = ["S", "M"]
+    image = ContainerImage.from_dockerfile_str(
+        dedent(
+            f"""
+            ARG PY_VERSION={PYTHON}
+            FROM python:${{PY_VERSION}}-slim
+            ARG EXTRA_INDEX_URL COMMIT
+            WORKDIR /app
+            COPY main.py ./
+            RUN --mount=type=secret,id=pip_token \\
+                pip install --extra-index-url ${{EXTRA_INDEX_URL}} idna
+            """
+        ),
+        build_args={
+            "PY_VERSION": "3.11",
+            "EXTRA_INDEX_URL": "https://example.com/simple",
+            "COMMIT": f"{PASSWORD}",
+            "UNUSED": "1",
+        },
+        secrets={"pip_token": "$MY_PIP_TOKEN", "plain": "hunter2"},
+        registries={
+            "https://registry.acme.example/": {"username": "ci", "password": "$REGISTRY_PASSWORD"},
+            "ghcr.io": {"username": "ci", "password": "hunter2"},
+            "quay.io": {"username": "ci", "password": PASSWORD},
+            "nvcr.io": {"username": "ci"},
+        },
+        context_dir=Path(__file__).parent / "src",
+        dockerignore=["*.pyc", "data/", PASSWORD],
+        dockerignore_path=None,
+        compression="zstd",
+        force_compression=True,
+        builder="kaniko",
+    )
+    image.add_dockerignore(patterns=[".env"])
+"#,
+        ),
+        ("src/main.py", "print('main')\n"),
+    ]);
+    insta::assert_snapshot!(import.imported("app.py"));
 }
 
 #[test]
-fn dockerfiles_are_imported() {
-    insta::assert_snapshot!(imported("dockerfile", "Dockerfile"));
+fn the_images_of_one_app_are_listed_together() {
+    let import = Import::new(&[(
+        "app.py",
+        "text = 'FROM python:3.11\\n'\n\
+         class One(fal.App):\n    image = ContainerImage.from_dockerfile_str(text)\n\
+         class Two(fal.App):\n    name = 'other'\n    image = ContainerImage.from_dockerfile_str(text)\n\
+         @fal.function(\n    kind='container',\n    image=ContainerImage.from_dockerfile_str(text),\n    machine_type='GPU-H100',\n)\n\
+         def my_function():\n    pass\n",
+    )]);
+    insta::assert_snapshot!(import.imported("app.py"));
 }
 
 #[test]
-fn fal_apps_are_imported() {
-    insta::assert_snapshot!(imported("fal", "app.py"));
+fn secrets_of_a_dockerfile_come_from_variables() {
+    let dockerfile = "FROM python:3.11\nRUN --mount=type=secret,id=pip_token true\n";
+    let import = Import::new(&[("Dockerfile", dockerfile)]);
+    insta::assert_snapshot!(import.imported("Dockerfile"));
+    assert!(import.matrix().contains("[build.secrets]\npip_token = { env = \"PIP_TOKEN\" }\n"));
 }
 
 #[test]
@@ -349,9 +382,11 @@ fn files_of_the_same_repository_are_not_copied() {
 fn conda_packages_are_comments_without_micromamba() {
     let folder = folder();
     fs_err::create_dir(folder.path().join(".git")).expect("a folder");
-    let fixture = fixtures("cerebrium-conda").remove(0).join("cerebrium.toml");
-    let text = fs_err::read_to_string(fixture).expect("a fixture");
-    write(folder.path(), "one/cerebrium.toml", &text);
+    write(
+        folder.path(),
+        "one/cerebrium.toml",
+        "[cerebrium.dependencies.conda]\ncuda = \">=11.7\"\ncudatoolkit = \"11.7\"\nopencv = \"latest\"\n",
+    );
     write(
         folder.path(),
         "two/cerebrium.toml",

@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use insta_cmd::assert_cmd_snapshot;
 
-use super::{folder, images_of, read, run, write};
-use crate::harness::project::stdout;
+use super::{files_below, folder, images_of, read, run};
+use crate::harness::project::{stdout, write};
+
+/// Returns the texts of all files below a folder.
+fn texts_below(folder: &Path, path: &str) -> String {
+    files_below(folder, path).iter().map(|file| read(folder, file)).collect()
+}
 
 #[test]
 fn unsafe_values_are_left_out() {
@@ -28,12 +34,8 @@ fn unsafe_values_are_left_out() {
     assert_cmd_snapshot!(run(folder.path(), "init new --from app/config.yaml"));
     let rendered = stdout(run(folder.path(), "render -f new/matrix.toml --python 3.11"));
     insta::assert_snapshot!(rendered);
-    let everything = std::process::Command::new("grep")
-        .args(["--recursive", "hunter2\\|secret@", "new"])
-        .current_dir(folder.path())
-        .output()
-        .expect("grep runs");
-    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+    let written = texts_below(folder.path(), "new");
+    assert!(!written.contains("hunter2") && !written.contains("secret@"), "{written}");
 }
 
 #[test]
@@ -55,14 +57,9 @@ fn credentials_are_left_out() {
     );
     let arguments = "init new --from app/config.yaml --from other/cerebrium.toml";
     assert_cmd_snapshot!(run(folder.path(), arguments));
-    let everything = std::process::Command::new("grep")
-        .args(["--recursive", "sekret", "new"])
-        .current_dir(folder.path())
-        .output()
-        .expect("grep runs");
-    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
-    let matrix = read(folder.path(), "new/matrix.toml");
-    assert!(matrix.contains("git clone") && matrix.contains("EMPTY_TOKEN"), "{matrix}");
+    let written = texts_below(folder.path(), "new");
+    assert!(!written.contains("sekret"), "{written}");
+    assert!(written.contains("git clone") && written.contains("EMPTY_TOKEN"), "{written}");
 }
 
 #[test]
@@ -107,42 +104,106 @@ fn named_contexts_and_urls_of_images_are_refused() {
     assert!(printed.contains(&format!("`{url}` has `https://` before the name")), "{printed}");
 }
 
+/// Imports files: each has a name for its folder and its snapshot, the name of the file, and a text. Each is refused with an
+/// error, and nothing is written.
+fn assert_refused(folder: &Path, cases: &[(&str, &str, &str)]) {
+    for (name, file, text) in cases {
+        write(folder, &format!("{name}/{file}"), text);
+        let arguments = format!("init new --from {name}/{file}");
+        assert_cmd_snapshot!(*name, run(folder, &arguments));
+        assert!(!folder.join("new").exists());
+    }
+}
+
 #[test]
-fn invalid_files_are_refused() {
-    let folder = folder();
+fn configurations_that_cannot_be_read_are_refused() {
     let cases = [
-        ("a.yaml", "a: [\n"),
-        ("b.yaml", "- a\n"),
-        ("c.toml", "[tool]\n"),
+        ("unclosed_list", "config.yaml", "a: [\n"),
+        ("no_table", "config.yaml", "- a\n"),
+        ("missing_packages", "config.yaml", "requirements_file: missing.txt\n"),
+        ("no_table_of_cerebrium", "cerebrium.toml", "[tool]\n"),
         (
-            "d.toml",
+            "repeated_key",
+            "cerebrium.toml",
             "[cerebrium.runtime.custom]\nhealthcheck_endpoint = \"/a\"\nhealthcheck_endpoint = \"/b\"\n",
         ),
-        ("e/Dockerfile", "FROM a\nRUNN b\n"),
-        ("f/Dockerfile", "FROM a\nADD $X /\n"),
-        ("g/Dockerfile", "FROM a\nCOPY missing *.none /\n"),
-        ("h/Dockerfile", "FROM a\nCOPY *.none /\n"),
-        ("i/Dockerfile", "FROM a\nCOPY link /\n"),
-        ("j/config.yaml", "requirements_file: missing.txt\n"),
     ];
-    for (path, text) in cases {
-        write(folder.path(), path, text);
-    }
-    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("i/link")).expect("a link");
-    for (path, _) in cases {
-        assert_cmd_snapshot!(
-            path.replace(['/', '.'], "_"),
-            run(folder.path(), &format!("init new --from {path}"))
-        );
-        assert!(!folder.path().join("new").exists());
-    }
-    assert_cmd_snapshot!(run(folder.path(), "init new --from none.yaml"));
+    assert_refused(folder().path(), &cases);
+}
+
+#[test]
+fn dockerfiles_that_cannot_be_read_are_refused() {
+    let folder = folder();
+    let link = folder.path().join("link_out_of_the_context/link");
+    fs_err::create_dir(link.parent().expect("a parent")).expect("a folder");
+    std::os::unix::fs::symlink("/etc/passwd", link).expect("a link");
+    let cases = [
+        ("unknown_instruction", "Dockerfile", "FROM a\nRUNN b\n"),
+        ("variable_as_a_path", "Dockerfile", "FROM a\nADD $X /\n"),
+        ("missing_file", "Dockerfile", "FROM a\nCOPY missing *.none /\n"),
+        ("wildcard_without_a_match", "Dockerfile", "FROM a\nCOPY *.none /\n"),
+        ("link_out_of_the_context", "Dockerfile", "FROM a\nCOPY link /\n"),
+    ];
+    assert_refused(folder.path(), &cases);
+}
+
+/// An app is not run, so its Dockerfile must be in its file.
+#[test]
+fn fal_apps_without_a_readable_image_are_refused() {
+    let cases = [
+        (
+            "computed_dockerfile",
+            "app.py",
+            "image = ContainerImage.from_dockerfile_str(os.environ['DOCKERFILE'])\n",
+        ),
+        (
+            "computed_url_in_a_dockerfile",
+            "app.py",
+            "url = File.from_path('a').url\ntext = f'''\nFROM a\nADD {url} /\n'''\n\
+             image = ContainerImage.from_dockerfile_str(text)\n",
+        ),
+        (
+            "dockerfile_of_another_file",
+            "app.py",
+            "from images import text\n\nimage = ContainerImage.from_dockerfile_str(text)\n",
+        ),
+        (
+            "unknown_instruction_in_an_app",
+            "app.py",
+            "image = ContainerImage.from_dockerfile_str('''\nFROM a\nRUNN b\n''')\n",
+        ),
+        (
+            "missing_context",
+            "app.py",
+            "image = ContainerImage.from_dockerfile_str(\n    'FROM a',\n    context_dir='none',\n)\n",
+        ),
+        (
+            "two_images_of_one_name",
+            "app.py",
+            "class App(fal.App):\n    image = ContainerImage.from_dockerfile_str('FROM a')\n\n\
+             class Other(fal.App):\n    name = 'app'\n    image = ContainerImage.from_dockerfile_str('FROM b')\n",
+        ),
+        ("no_image", "app.py", "image = 'no image'\n"),
+        ("unclosed_string", "app.py", "image = '''no end\n"),
+    ];
+    assert_refused(folder().path(), &cases);
+}
+
+#[test]
+fn two_files_of_one_name_are_refused() {
+    let folder = folder();
     write(folder.path(), "x/one/config.yaml", "python_version: py311\n");
     write(folder.path(), "y/one/config.yaml", "python_version: py311\n");
-    assert_cmd_snapshot!(run(
-        folder.path(),
-        "init new --from x/one/config.yaml --from y/one/config.yaml"
-    ));
+    let arguments = "init new --from x/one/config.yaml --from y/one/config.yaml";
+    assert_cmd_snapshot!(run(folder.path(), arguments));
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn missing_files_and_folders_are_refused() {
+    let folder = folder();
+    assert_cmd_snapshot!(run(folder.path(), "init new --from none.yaml"));
+    assert_cmd_snapshot!(run(folder.path(), "init new --from src/Dockerfile --context none"));
     assert!(!folder.path().join("new").exists());
 }
 
@@ -179,30 +240,6 @@ fn different_credentials_for_one_registry_are_refused() {
         let _ = write!(arguments, " --from {name}/config.yaml");
     }
     assert_cmd_snapshot!(run(folder.path(), &arguments));
-    assert!(!folder.path().join("new").exists());
-}
-
-#[test]
-fn fal_apps_are_not_run() {
-    let folder = folder();
-    let cases = [
-        ("a", "image = ContainerImage.from_dockerfile_str(os.environ['DOCKERFILE'])\n"),
-        (
-            "b",
-            "url = File.from_path('a').url\ntext = f'''\nFROM a\nADD {url} /\n'''\n\
-             image = ContainerImage.from_dockerfile_str(text)\n",
-        ),
-        ("c", "image = ContainerImage.from_dockerfile_str('''\nFROM a\nRUNN b\n''')\n"),
-        ("d", "image = 'no image'\n"),
-        ("e", "image = '''no end\n"),
-    ];
-    for (name, text) in cases {
-        write(folder.path(), &format!("{name}/app.py"), text);
-        assert_cmd_snapshot!(
-            format!("app_{name}"),
-            run(folder.path(), &format!("init new --from {name}/app.py"))
-        );
-    }
     assert!(!folder.path().join("new").exists());
 }
 
@@ -270,7 +307,7 @@ fn values_of_other_types_are_left_out() {
 }
 
 #[test]
-fn the_option_file_is_refused() {
+fn the_option_for_the_matrix_file_is_refused() {
     let folder = folder();
     for arguments in ["init -f x.toml", "-f x.toml init"] {
         assert_cmd_snapshot!(run(folder.path(), arguments));
