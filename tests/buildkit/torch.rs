@@ -1,6 +1,6 @@
 //! A user's image with the real PyTorch, on a GPU image with all CUDA libraries.
 
-use crate::harness::testbed::{self, docker_client};
+use crate::harness::testbed::{self, docker_command};
 use crate::images::{basegen, project};
 use crate::truss_models::printed;
 
@@ -30,7 +30,7 @@ fn torch_on_a_gpu_image_installs_no_nvidia_library_again() {
     fs_err::write(context.path().join("Dockerfile"), dockerfile).expect("a Dockerfile");
     // Steps from the cache print nothing.
     let build = ["buildx", "build", "--progress", "plain", "--no-cache", "--output"];
-    let log = printed(docker_client(&build).arg("type=cacheonly").arg(context.path()));
+    let log = printed(docker_command(&build).arg("type=cacheonly").arg(context.path()));
     assert!(log.contains("Downloading torch"), "{log}");
     assert!(!log.contains("Downloading nvidia-"), "{log}");
     let wanted = requirement.split_once("==").expect("a version").1;
