@@ -1,4 +1,6 @@
-//! Every way to an engine: the test bed's, behind doors of other kinds.
+//! Connections to a Docker Engine and to buildkitd, over Unix sockets and TCP, with and without TLS.
+//!
+//! Proxies in front of the test bed's engine accept these connections.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,32 +23,33 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::harness::testbed;
 
-/// What is behind a door.
+/// The API that a proxy serves.
 #[derive(Clone, Copy)]
-pub(crate) enum Behind {
-    /// The Docker Engine.
+pub(crate) enum Api {
+    /// The API of the Docker Engine.
     Docker,
-    /// Its `BuildKit`, as a `buildkitd` would serve it.
+    /// The API of the engine's `BuildKit`, as `buildkitd` serves it.
     BuildKit,
 }
 
-/// Joins `outside` to the test bed's engine.
-async fn join(mut outside: impl AsyncRead + AsyncWrite + Unpin, behind: Behind) {
+/// Forwards a connection to the test bed's engine.
+async fn forward(mut client: impl AsyncRead + AsyncWrite + Unpin, api: Api) {
     let mut engine = UnixStream::connect(testbed::socket()).await.expect("the engine");
-    if matches!(behind, Behind::BuildKit) {
+    if matches!(api, Api::BuildKit) {
         let upgrade =
             "POST /grpc HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
         engine.write_all(upgrade.as_bytes()).await.expect("a request");
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(engine.read_u8().await.expect("an answer"));
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            response.push(engine.read_u8().await.expect("a response"));
         }
     }
-    // Either side may hang up as it likes.
-    let _ended = copy_bidirectional(&mut outside, &mut engine).await;
+    // Either side can close the connection.
+    let _ended = copy_bidirectional(&mut client, &mut engine).await;
 }
 
-pub(crate) async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
+/// Starts a proxy on a TCP port, and returns the port.
+pub(crate) async fn tcp_proxy(api: Api, tls: Option<TlsAcceptor>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
@@ -54,10 +57,10 @@ pub(crate) async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
             let tls = tls.clone();
             tokio::spawn(async move {
                 match tls {
-                    None => join(stream, behind).await,
+                    None => forward(stream, api).await,
                     Some(tls) => {
                         if let Ok(stream) = tls.accept(stream).await {
-                            join(stream, behind).await;
+                            forward(stream, api).await;
                         }
                     }
                 }
@@ -67,8 +70,8 @@ pub(crate) async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
     port
 }
 
-/// A door on a unix socket; what is sent to `cut` breaks every connection through it.
-fn unix(path: &Path, cut: &Arc<Notify>) {
+/// Starts a proxy on a Unix socket. A notification of `cut` closes its connections.
+fn unix_proxy(path: &Path, cut: &Arc<Notify>) {
     let listener = UnixListener::bind(path).expect("a socket");
     let cut = Arc::clone(cut);
     tokio::spawn(async move {
@@ -76,7 +79,7 @@ fn unix(path: &Path, cut: &Arc<Notify>) {
             let cut = Arc::clone(&cut);
             tokio::spawn(async move {
                 tokio::select! {
-                    () = join(stream, Behind::BuildKit) => {}
+                    () = forward(stream, Api::BuildKit) => {}
                     () = cut.notified() => {}
                 }
             });
@@ -84,7 +87,7 @@ fn unix(path: &Path, cut: &Arc<Notify>) {
     });
 }
 
-/// Writes the files of a client, and gives the server that accepts it and no other.
+/// Writes the certificates of a client to `folder`. Returns them and a server that accepts only this client.
 fn certificates(folder: &Path, protocol: &[u8]) -> (TlsFiles, TlsAcceptor) {
     let key = || KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
@@ -119,7 +122,7 @@ fn certificates(folder: &Path, protocol: &[u8]) -> (TlsFiles, TlsAcceptor) {
     (files, TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn pushes(address: EngineAddress, name: &str) {
+async fn assert_pushes(address: EngineAddress, name: &str) {
     let engine = ConnectedEngine::at(address).await.expect("an engine");
     let builder = engine.builder(BuildOptions::to(Destination::Registry));
     let builder = builder.expect("a builder");
@@ -127,15 +130,15 @@ async fn pushes(address: EngineAddress, name: &str) {
     let job = testbed::job(name, "FROM scratch\nCOPY a /a\n", &[("a", &testbed::unique())]);
     let built = testbed::build(&builder, &job).await;
     if !is_docker && testbed::has_graph_driver().await {
-        refuses_to_export(built);
+        assert_export_refused(built);
         return;
     }
     let image = built.expect("an image");
     assert_eq!(testbed::pushed_manifest(&job, &image).await["schemaVersion"], 2);
 }
 
-/// The `BuildKit` of a Docker with a graph driver builds, and exports nothing by itself.
-fn refuses_to_export(built: Result<BuiltImage, Box<Failure>>) {
+/// Asserts that the export failed: the `BuildKit` of a Docker Engine with a graph driver has no exporters.
+fn assert_export_refused(built: Result<BuiltImage, Box<Failure>>) {
     let failure = built.expect_err("no exporter");
     assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
     let hint = failure.hint.unwrap_or_default();
@@ -143,65 +146,65 @@ fn refuses_to_export(built: Result<BuiltImage, Box<Failure>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_buildkitd_is_spoken_to_on_a_unix_socket() {
+async fn connects_to_buildkitd_on_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("buildkitd.sock");
-    unix(&path, &Arc::default());
+    unix_proxy(&path, &Arc::default());
     let address = EngineAddress::buildkit(&format!("unix://{}", path.display()), None);
     let address = address.expect("an address");
     let engine = ConnectedEngine::at(address.clone()).await.expect("an engine");
     assert!(engine.name().starts_with("BuildKit"), "{}", engine.name());
     let error = engine.builder(BuildOptions::to(Destination::Engine));
-    let error = error.err().expect("a buildkitd keeps no images");
+    let error = error.err().expect("buildkitd has no image store");
     assert!(matches!(error, EngineError::Destination { .. }), "{error}");
-    pushes(address, "by-unix").await;
+    assert_pushes(address, "by-unix").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_buildkitd_is_spoken_to_on_tcp() {
-    let port = tcp(Behind::BuildKit, None).await;
+async fn connects_to_buildkitd_over_tcp() {
+    let port = tcp_proxy(Api::BuildKit, None).await;
     let address = EngineAddress::buildkit(&format!("tcp://127.0.0.1:{port}"), None);
-    pushes(address.expect("an address"), "by-tcp").await;
+    assert_pushes(address.expect("an address"), "by-tcp").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_buildkitd_is_spoken_to_on_tcp_with_certificates() {
+async fn connects_to_buildkitd_with_client_certificates() {
     let folder = tempfile::tempdir().expect("a folder");
     let (files, acceptor) = certificates(folder.path(), b"h2");
-    let port = tcp(Behind::BuildKit, Some(acceptor)).await;
+    let port = tcp_proxy(Api::BuildKit, Some(acceptor)).await;
     let url = format!("tcp://localhost:{port}");
     let address = EngineAddress::buildkit(&url, Some(files)).expect("an address");
-    pushes(address, "by-mtls").await;
+    assert_pushes(address, "by-mtls").await;
 
     let other = tempfile::tempdir().expect("a folder");
-    let (strangers, _) = certificates(other.path(), b"h2");
-    let address = EngineAddress::buildkit(&url, Some(strangers)).expect("an address");
-    let error = ConnectedEngine::at(address).await.expect_err("a stranger");
+    let (other_files, _) = certificates(other.path(), b"h2");
+    let address = EngineAddress::buildkit(&url, Some(other_files)).expect("an address");
+    let error = ConnectedEngine::at(address).await.expect_err("an unknown client");
     assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_docker_engine_is_spoken_to_on_tcp() {
-    let port = tcp(Behind::Docker, None).await;
+async fn connects_to_a_docker_engine_over_tcp() {
+    let port = tcp_proxy(Api::Docker, None).await;
     let address = EngineAddress::docker(&format!("tcp://127.0.0.1:{port}"), None);
-    pushes(address.expect("an address"), "docker-by-tcp").await;
+    assert_pushes(address.expect("an address"), "docker-by-tcp").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_docker_engine_is_spoken_to_on_tcp_with_certificates() {
+async fn connects_to_a_docker_engine_with_client_certificates() {
     let folder = tempfile::tempdir().expect("a folder");
     let (files, acceptor) = certificates(folder.path(), b"http/1.1");
-    let port = tcp(Behind::Docker, Some(acceptor)).await;
+    let port = tcp_proxy(Api::Docker, Some(acceptor)).await;
     let address = EngineAddress::docker(&format!("tcp://localhost:{port}"), Some(files));
-    pushes(address.expect("an address"), "docker-by-mtls").await;
+    assert_pushes(address.expect("an address"), "docker-by-mtls").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
+async fn a_lost_connection_fails_the_build_and_the_next_build_reconnects() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("buildkitd.sock");
     let cut = Arc::new(Notify::new());
-    unix(&path, &cut);
+    unix_proxy(&path, &cut);
     let address = EngineAddress::buildkit(&format!("unix://{}", path.display()), None);
     let engine = ConnectedEngine::at(address.expect("an address")).await;
     let engine = engine.expect("an engine");
@@ -211,8 +214,8 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
         format!("FROM python:3.11-slim-bookworm\nRUN echo {} && sleep 60\n", testbed::unique());
     let job = testbed::job("lost", &dockerfile, &[]);
     if testbed::has_graph_driver().await {
-        // Before a step runs.
-        return refuses_to_export(testbed::build(&builder, &job).await);
+        // The engine refuses the export before it runs a step.
+        return assert_export_refused(testbed::build(&builder, &job).await);
     }
     let recorded = Arc::new(testbed::RecordedEvents::default());
     let events = recorded.events();
@@ -232,7 +235,7 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_that_are_not_there_are_named() {
+async fn an_error_names_a_missing_certificate() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = TlsFiles::in_folder(folder.path());
     let address = EngineAddress::buildkit("tcp://localhost:1", Some(files)).expect("an address");

@@ -1,4 +1,4 @@
-//! The command as a whole on a real engine: where images go, and how a run ends.
+//! The command with a real engine: destinations, pins, aliases, secrets and interrupts.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::harness::testbed;
 
-/// A folder with a matrix of two variants and this Dockerfile.
+/// Creates a folder with a matrix of two variants and this Dockerfile.
 fn project(dockerfile: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |path: &str, text: &str| {
@@ -39,20 +39,20 @@ fn stdout(mut command: Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Arguments that push to a repository which nobody used before.
-fn push() -> [String; 5] {
+/// Returns arguments that push to a new repository.
+fn push_arguments() -> [String; 5] {
     let repository = format!("basegen-test/command-{}", testbed::unique());
     let [push, registry, option] = ["--push", "--registry", "--repository"].map(str::to_owned);
     [push, registry, testbed::registry(), option, repository]
 }
 
-/// The references in what a run printed, without their digests.
+/// Returns the references in the output of a run, without their digests.
 fn references(printed: &str) -> Vec<&str> {
     printed.lines().filter_map(|line| line.split_once('@')).map(|(name, _)| name).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_fails_names_its_line_of_the_template() {
+async fn a_failed_step_is_reported_with_its_line_in_the_template() {
     let dockerfile = "FROM python:3.11-slim-bookworm\n{{#if (eq word \"two\")}}\nRUN true\n{{/if}}\n\
                       {{> fails}}\n";
     let folder = project(dockerfile);
@@ -65,18 +65,18 @@ async fn a_step_that_fails_names_its_line_of_the_template() {
     assert!(errors.contains("  at         dockerfiles/partials/fails.hbs:3:1\n"), "{errors}");
 }
 
-/// A server that answers everything with `a`.
+/// Starts an HTTP server that answers every request with `a`. Returns its port.
 async fn server() -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let answer = |request: http::Request<hyper::body::Incoming>| async move {
+    let respond = |request: http::Request<hyper::body::Incoming>| async move {
         let body = if request.method() == http::Method::HEAD { "" } else { "a" };
         let response = http::Response::builder().header("content-length", 1);
         response.body(http_body_util::Full::<bytes::Bytes>::from(body))
     };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = hyper::service::service_fn(answer);
+            let service = hyper::service::service_fn(respond);
             let connection = hyper::server::conn::http1::Builder::new();
             tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
         }
@@ -85,37 +85,37 @@ async fn server() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_url_brings_without_a_checksum_is_never_unchanged() {
+async fn images_with_a_download_without_a_checksum_are_always_rebuilt() {
     let port = server().await;
     let url = format!("http://127.0.0.1:{port}/a");
-    let push = push();
+    let push = push_arguments();
     let published = |add: &str| {
         let folder =
             project(&format!("FROM scratch\n\n{{{{#if word}}}}\n  {add} /a\n{{{{/if}}}}\n"));
-        let mut told = String::new();
+        let mut stderr = String::new();
         for version in ["v1", "v2"] {
             fs_err::write(folder.path().join("VERSION"), format!("{version}\n")).expect("a file");
             let mut command = run(folder.path(), &[]);
             command.args(&push).args(["--overwrite"]);
             let output = command.output().expect("the command runs");
-            told = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{told}");
+            stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{stderr}");
         }
-        told
+        stderr
     };
-    let told = published(&format!("ADD {url}"));
+    let stderr = published(&format!("ADD {url}"));
     let warning = format!(
         "warning: dockerfiles/Dockerfile.hbs:4:3: `ADD {url}` has no checksum: images with it are \
          rebuilt on every run"
     );
-    assert!(told.contains(&warning) && told.contains("Built and pushed 2 images"), "{told}");
+    assert!(stderr.contains(&warning) && stderr.contains("Built and pushed 2 images"), "{stderr}");
     let digest = basegen::image::Digest::of(b"a");
-    let told = published(&format!("ADD --checksum={digest} {url}"));
-    assert!(!told.contains("warning") && told.contains("2 images unchanged"), "{told}");
+    let stderr = published(&format!("ADD --checksum={digest} {url}"));
+    assert!(!stderr.contains("warning") && stderr.contains("2 images unchanged"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
+async fn an_oci_layout_contains_all_variants_and_each_blob_once() {
     let folder = project("FROM python:3.11-slim-bookworm\nRUN echo {{word}} > /word\n");
     if testbed::has_graph_driver().await {
         let output = run(folder.path(), &["--output", "oci:layout"]).output();
@@ -140,27 +140,27 @@ async fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
 }
 
 #[test]
-fn upstreams_are_pinned_to_what_the_engine_builds_on() {
+fn update_pins_the_digests_that_the_engine_uses() {
     let folder = project("FROM python:3.11-slim-bookworm\nRUN echo {{word}} > /word\n");
-    let told = stdout(run(folder.path(), &["update"]));
-    assert!(told.starts_with("python:3.11-slim-bookworm  added at sha256:"), "{told}");
+    let updated = stdout(run(folder.path(), &["update"]));
+    assert!(updated.starts_with("python:3.11-slim-bookworm  added at sha256:"), "{updated}");
     stdout(run(folder.path(), &["update", "--check"]));
     let rendered = stdout(run(folder.path(), &["render", "--only", "word=one"]));
     assert!(rendered.starts_with("FROM python:3.11-slim-bookworm@sha256:"), "{rendered}");
-    // The engine finds these bytes where it looks for the tag.
+    // The engine can pull the digest.
     fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), rendered).expect("a file");
-    let push = push();
+    let push = push_arguments();
     let push: Vec<&str> = push.iter().map(String::as_str).collect();
     stdout(run(folder.path(), &[&push[..], &["--only", "word=one"]].concat()));
 }
 
 #[test]
-fn aliases_move_with_the_whole_matrix_only() {
+fn aliases_move_only_with_a_whole_release() {
     let folder = project("FROM scratch\nCOPY x-{{word}} /\n");
     for word in ["one", "two"] {
         fs_err::write(folder.path().join(format!("dockerfiles/x-{word}")), word).expect("a file");
     }
-    let push = push();
+    let push = push_arguments();
     let push: Vec<&str> = push.iter().map(String::as_str).collect();
     let (registry, repository) = (push[2], push[4]);
     let part = stdout(run(folder.path(), &[&push[..], &["--only", "word=one"]].concat()));
@@ -174,7 +174,7 @@ fn aliases_move_with_the_whole_matrix_only() {
 }
 
 #[test]
-fn a_secret_reaches_its_step_from_the_environment() {
+fn a_secret_from_the_environment_reaches_its_step_only() {
     let canary = format!("canary-{}", testbed::unique());
     let sum = basegen::image::Digest::of(canary.as_bytes()).hex();
     let folder = project(&format!(
@@ -183,7 +183,7 @@ fn a_secret_reaches_its_step_from_the_environment() {
     ));
     let mut command =
         run(folder.path(), &["--secret", "id=token,env=THE_TOKEN", "-v", "--log-dir", "logs"]);
-    command.args(push());
+    command.args(push_arguments());
     command.env("THE_TOKEN", &canary);
     let output = command.output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -194,46 +194,46 @@ fn a_secret_reaches_its_step_from_the_environment() {
         .current_dir(folder.path())
         .output()
         .expect("grep runs");
-    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the secret is nowhere on disk");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "files that contain the secret");
 }
 
 #[test]
-fn an_interrupt_stops_the_builds_and_says_so() {
+fn an_interrupt_cancels_the_builds() {
     let word = testbed::unique();
     let folder = project(&format!(
         "FROM python:3.11-slim-bookworm\nRUN echo {word} && sleep 600 && echo {{{{word}}}}\n"
     ));
     let mut child = run(folder.path(), &["-v", "--progress", "plain"])
-        .args(push())
+        .args(push_arguments())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command runs");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let runs = lines.by_ref().map_while(Result::ok).any(|line| line.ends_with(&word));
-    assert!(runs, "the step runs");
+    assert!(runs, "the step did not start");
     let id = child.id().to_string();
     let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
     assert!(sent.success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest:#?}");
     assert!(rest.iter().any(|line| line.contains("2 cancelled")), "{rest:#?}");
-    // The engine ends the step's process a moment after it was told to.
+    // The engine ends the process of the step shortly after the cancellation.
     let is_gone = (0..100).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
         !is_running(&word)
     });
-    assert!(is_gone, "the step was stopped");
+    assert!(is_gone, "the step still runs");
 }
 
 #[test]
-fn an_interrupt_ends_the_wait_for_an_engine_that_does_not_answer() {
+fn an_interrupt_stops_waiting_for_an_engine_that_does_not_answer() {
     let folder = project("FROM scratch\nCOPY a /{{word}}\n");
     fs_err::write(folder.path().join("dockerfiles/a"), testbed::unique()).expect("a file");
-    let socket = folder.path().join("mute.sock");
+    let socket = folder.path().join("silent.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     let builder = format!("unix://{}", socket.display());
-    let push = push();
+    let push = push_arguments();
     let push: Vec<&str> = push.iter().map(String::as_str).collect();
     for arguments in [&[][..], &push] {
         let mut child = run(folder.path(), &["--builder", &builder])
@@ -243,18 +243,18 @@ fn an_interrupt_ends_the_wait_for_an_engine_that_does_not_answer() {
             .spawn()
             .expect("the command runs");
         let (mut connection, _) = listener.accept().expect("a connection");
-        connection.read_exact(&mut [0]).expect("a question");
+        connection.read_exact(&mut [0]).expect("a request");
         let id = child.id().to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
         assert!(sent.success());
-        let mut told = String::new();
+        let mut errors = String::new();
         let mut stderr = child.stderr.take().expect("a pipe");
-        stderr.read_to_string(&mut told).expect("what it tells");
-        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{arguments:?}: {told}");
+        stderr.read_to_string(&mut errors).expect("stderr");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{arguments:?}: {errors}");
     }
 }
 
-/// Whether any process has `word` among its arguments.
+/// Returns true if a process has `word` in its arguments.
 fn is_running(word: &str) -> bool {
     let processes = Command::new("ps").args(["ax", "-o", "args"]).output().expect("ps runs");
     String::from_utf8_lossy(&processes.stdout).lines().any(|line| line.contains(word))

@@ -29,7 +29,7 @@ fn pushed(folder: &Path, repository: &str) -> Vec<Reference> {
     names.map(|name| name.parse().expect("a reference")).collect()
 }
 
-/// What a shell in a container of `image` prints.
+/// Returns the output of a shell in a container of `image`.
 fn shell(image: &Reference, script: &str) -> String {
     let arguments = ["run", "--rm", "--entrypoint", "/bin/sh", &image.to_string(), "-c", script];
     let output = testbed::docker_command(&arguments).output().expect("docker runs");
@@ -38,7 +38,7 @@ fn shell(image: &Reference, script: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_lines_give_images_with_debian_conda_and_python_packages() {
+async fn images_without_a_dockerfile_have_debian_conda_and_python_packages() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let unique = testbed::unique();
@@ -64,7 +64,7 @@ pip = {{ six = "==1.17.0; python_version<\"4\"" }}
     let script = "command -v tree && greeting && python -c 'import six; print(six.__version__)'";
     assert_eq!(shell(&images[0], script), "/usr/bin/tree\ngreeting 1.2\n1.17.0");
     assert_eq!(shell(&images[1], "python -c 'import idna; print(idna.__version__)'"), "3.10");
-    // The first command differs, so each image has steps of its own. Equal packages are equal layers all the same.
+    // The first command differs, so both images run the steps after it. Equal packages are still equal layers.
     let mut layers = Vec::new();
     for image in &images {
         layers.push(testbed::layers(&testbed::manifest(image).await.1));
@@ -72,7 +72,7 @@ pip = {{ six = "==1.17.0; python_version<\"4\"" }}
     let [one, two] = &layers[..] else { panic!("two images") };
     assert_eq!(two.len(), one.len() + 1);
     if testbed::has_graph_driver().await {
-        // Its layers have the times of deleted files, and of folders that the engine mounts files in.
+        // Layers of a graph driver contain the times of deleted files, and of folders with mounted files.
         return;
     }
     let own = one.iter().zip(two).position(|(one, two)| one != two).expect("an own layer");
@@ -108,12 +108,12 @@ ca_certificates = "auto"
     let mut libraries = Vec::new();
     for image in &images {
         let mut layers = testbed::layers(&testbed::manifest(image).await.1);
-        // After them come their links and the other packages.
+        // The last two layers are the links to the libraries and the other packages.
         libraries.push(layers.swap_remove(layers.len() - 3));
     }
     assert_eq!(libraries[0], libraries[1]);
 
-    // A package for one version of Python is none.
+    // A library that differs between versions of Python is refused.
     write(folder, "matrix.toml", &matrix.replace("six==1.17.0", "markupsafe==3.0.3"));
     let output = basegen(folder).output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -121,7 +121,7 @@ ca_certificates = "auto"
 }
 
 #[test]
-fn a_base_without_python_gets_what_commands_and_packages_need() {
+fn python_and_tools_are_installed_on_a_base_without_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let unique = testbed::unique();

@@ -1,4 +1,4 @@
-//! Rules of contracts that look into images: a release of an image that breaks one stops.
+//! Rules of contracts that run in images. An image that breaks one of them stops its release.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -60,8 +60,8 @@ const BROKEN: &[Broken] = &[
     Broken { rule: "lint/dependencies", step: packages!("first 1.0 Requires-Dist: second>=2\\n") },
 ];
 
-/// Images that keep their contracts: the contract and the steps.
-const SOUND: [(&str, &str); 3] = [
+/// Images that pass all rules of a contract: the contract and the steps.
+const PASSING: [(&str, &str); 3] = [
     ("baseten", "USER root"),
     (
         "fal",
@@ -105,33 +105,38 @@ async fn release(settings: &str, images: &[(String, String, &str)]) -> (Option<i
     write("VERSION", "v1\n");
     let mut command = tokio::process::Command::from(testbed::basegen(folder.path()));
     let output = command.args(["--push", "--keep-going"]).output().await.expect("the command runs");
-    let told = String::from_utf8(output.stderr).expect("UTF-8");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     if !output.status.success() {
         let tags = testbed::repository_tags(&repository).await;
         assert!(!tags.iter().any(|tag| tag.ends_with("-v1")), "{tags:?}");
     }
-    (output.status.code(), told)
+    (output.status.code(), stderr)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_of_an_image_that_breaks_a_rule_stops() {
+async fn an_image_that_breaks_a_rule_stops_the_release() {
     let mut images: Vec<(String, String, &str)> = BROKEN
         .iter()
         .map(|Broken { rule, step }| {
             (rule.replace('/', "-"), rule.split('/').next().unwrap_or_default().to_owned(), *step)
         })
         .collect();
-    images.extend(SOUND.map(|(name, steps)| (format!("sound-{name}"), name.to_owned(), steps)));
-    let (code, told) = release("", &images).await;
-    assert_eq!(code, Some(10), "{told}");
+    images.extend(PASSING.map(|(name, steps)| (format!("passing-{name}"), name.to_owned(), steps)));
+    let (code, stderr) = release("", &images).await;
+    assert_eq!(code, Some(10), "{stderr}");
     for Broken { rule, .. } in BROKEN {
         let image = format!("`{}`", rule.replace('/', "-"));
-        assert!(told.contains(&format!("`{rule}`")), "{rule} of {image} is not reported:\n{told}");
+        assert!(
+            stderr.contains(&format!("`{rule}`")),
+            "{rule} of {image} is not reported:\n{stderr}"
+        );
     }
-    let passed = SOUND.map(|(name, _)| {
-        told.lines().any(|line| line.starts_with(&format!("sound-{name}")) && line.contains("✓"))
+    let passed = PASSING.map(|(name, _)| {
+        stderr
+            .lines()
+            .any(|line| line.starts_with(&format!("passing-{name}")) && line.contains("✓"))
     });
-    assert_eq!(passed, [true; 3], "{told}");
+    assert_eq!(passed, [true; 3], "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,35 +146,35 @@ async fn the_user_of_a_deployment_must_exist() {
         (name.to_owned(), name.split('_').next().unwrap_or_default().to_owned(), step)
     };
     let images = [image("baseten", "ENV A=1"), image("baseten-no-build", "USER 1234\nCMD serve")];
-    let (code, told) = release(settings, &images).await;
-    assert_eq!(code, Some(10), "{told}");
+    let (code, stderr) = release(settings, &images).await;
+    assert_eq!(code, Some(10), "{stderr}");
     for rule in ["`baseten/user`", "`baseten-no-build/user`"] {
-        assert!(told.contains(rule), "{told}");
+        assert!(stderr.contains(rule), "{stderr}");
     }
     let create = "RUN echo 'me:x:1234:1234::/:/bin/sh' >>/etc/passwd\nCMD serve";
     let images = images.map(|(name, contract, _)| (name, contract, create));
-    let (code, told) = release(settings, &images).await;
-    assert_eq!(code, Some(0), "{told}");
+    let (code, stderr) = release(settings, &images).await;
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
-/// A variable of the image's own base is only reported.
+/// Variables of the base image do not stop a release.
 #[tokio::test(flavor = "multi_thread")]
-async fn inherited_settings_of_package_managers_are_a_note() {
+async fn inherited_variables_of_package_managers_are_only_reported() {
     let images = [("one".to_owned(), "baseten".to_owned(), "ENV PIP_CONSTRAINT=/c.txt A=1")];
-    let (code, told) = release("", &images).await;
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("baseten/inherited-env: `ENV PIP_CONSTRAINT`"), "{told}");
+    let (code, stderr) = release("", &images).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("baseten/inherited-env: `ENV PIP_CONSTRAINT`"), "{stderr}");
 }
 
 #[test]
-fn every_rule_about_images_has_a_broken_image() {
+fn every_rule_that_runs_in_images_has_a_broken_image() {
     let rules = all_rules().map(|(_, rule)| rule);
     let rules: BTreeSet<&str> = rules
         .filter(|rule| rule.is_in_image() && rule.severity == Severity::Error)
         .map(|rule| rule.id)
         .collect();
     let mut broken: BTreeSet<&str> = BROKEN.iter().map(|broken| broken.rule).collect();
-    // The second test has it.
+    // `the_user_of_a_deployment_must_exist` tests this rule.
     broken.insert("baseten-no-build/user");
     assert_eq!(rules, broken);
 }

@@ -1,4 +1,4 @@
-//! Credentials on their way from Docker's configuration to a registry that asks for them.
+//! Pushes with the credentials in Docker's configuration.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,18 +13,19 @@ use tokio::net::TcpListener;
 
 use crate::harness::testbed;
 
-/// A registry that asks everyone who they are and then lets nobody push.
-async fn guarded() -> (String, Arc<Mutex<Vec<String>>>) {
+/// Starts a registry that requires credentials and refuses every push. Returns its address, and the `Authorization`
+/// headers that it has received.
+async fn refusing_registry() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let host = listener.local_addr().expect("an address").to_string();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let headers = Arc::clone(&seen);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let noted = Arc::clone(&noted);
+            let headers = Arc::clone(&headers);
             let service = service_fn(move |request: http::Request<Incoming>| {
-                let noted = Arc::clone(&noted);
-                async move { answer(&request, &noted) }
+                let headers = Arc::clone(&headers);
+                async move { respond(&request, &headers) }
             });
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new()
@@ -35,7 +36,7 @@ async fn guarded() -> (String, Arc<Mutex<Vec<String>>>) {
     (host, seen)
 }
 
-fn answer(
+fn respond(
     request: &http::Request<Incoming>,
     seen: &Mutex<Vec<String>>,
 ) -> http::Result<http::Response<Full<bytes::Bytes>>> {
@@ -46,7 +47,7 @@ fn answer(
             .body(Full::default());
     };
     let text = authorization.to_str().expect("text").to_owned();
-    seen.lock().expect("notes").push(text);
+    seen.lock().expect("headers").push(text);
     let body = r#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#;
     http::Response::builder().status(403).body(Full::from(body))
 }
@@ -67,13 +68,13 @@ async fn push(config: &str, host: &str) -> Box<basegen::event::Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_hears_who_we_are_and_its_refusal_is_told_with_a_way_out() {
-    let (host, seen) = guarded().await;
+async fn credentials_are_sent_and_a_refusal_has_a_hint() {
+    let (host, seen) = refusing_registry().await;
     // base64 of `$oauthtoken:pass:word`.
     let config =
         format!(r#"{{"auths": {{"{host}": {{"auth": "JG9hdXRodG9rZW46cGFzczp3b3Jk"}}}}}}"#);
     let failure = push(&config, &host).await;
-    let seen = seen.lock().expect("notes").clone();
+    let seen = seen.lock().expect("headers").clone();
     assert!(!seen.is_empty());
     assert!(seen.iter().all(|header| header == "Basic JG9hdXRodG9rZW46cGFzczp3b3Jk"));
     assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
@@ -83,10 +84,10 @@ async fn a_registry_hears_who_we_are_and_its_refusal_is_told_with_a_way_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_helper_that_is_missing_is_named_in_the_failure() {
-    let (host, _) = guarded().await;
+async fn a_failure_names_a_missing_credential_helper() {
+    let (host, _) = refusing_registry().await;
     let config = format!(r#"{{"credHelpers": {{"{host}": "basegen-test-none"}}}}"#);
     let failure = push(&config, &host).await;
-    let told = failure.message.contains("docker-credential-basegen-test-none");
-    assert!(told, "{failure:?}");
+    let is_named = failure.message.contains("docker-credential-basegen-test-none");
+    assert!(is_named, "{failure:?}");
 }

@@ -1,3 +1,5 @@
+//! Destinations of images: a registry, the image store of the engine, and an OCI layout.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +13,24 @@ use serde_json::Value;
 use crate::harness::testbed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_is_there_by_its_digest_and_under_no_tag() {
+async fn pushes_by_digest_without_a_tag() {
     let word = testbed::unique();
     let name = format!("push-{word}");
     let job = testbed::job(&name, "FROM scratch\nCOPY a /a\n", &[("a", &word)]);
     let builder = testbed::builder(Destination::Registry).await;
     let image = testbed::build(&builder, &job).await.expect("an image");
     let manifest = testbed::pushed_manifest(&job, &image).await;
-    let is_kept = image.manifests.iter().any(|manifest| manifest.digest() == image.digest);
+    let is_known = image.manifests.iter().any(|manifest| manifest.digest() == image.digest);
     assert_ne!(
-        is_kept,
+        is_known,
         testbed::has_graph_driver().await,
-        "nobody has to fetch it to name the image"
+        "the manifest of a pushed image is known without a request"
     );
     let (kind, layer, tags) = if testbed::has_graph_driver().await {
         (
             "application/vnd.docker.distribution.manifest.v2+json",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            // Which is no name that anybody pulls.
+            // The engine can push only under a tag.
             vec![job.staging.to_string()],
         )
     } else {
@@ -41,11 +43,11 @@ async fn a_push_is_there_by_its_digest_and_under_no_tag() {
     assert_eq!(manifest["mediaType"], kind);
     assert_eq!(manifest["layers"][0]["mediaType"], layer);
     assert_eq!(testbed::tags(&job).await, tags);
-    assert_eq!(kept(&name).await, 0, "the engine keeps nothing that is only pushed");
+    assert_eq!(image_count(&name).await, 0, "the engine keeps an image that was only pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_tells_how_far_it_is() {
+async fn a_push_reports_its_progress() {
     const SIZE: usize = 8 << 20;
     let random: Vec<u8> = (0..SIZE / 2).map(|_| rand::random()).collect();
     let large = hex::encode(random);
@@ -63,31 +65,31 @@ async fn a_push_tells_how_far_it_is() {
             _ => None,
         })
         .collect();
-    let (number, ..) = *pushing.first().expect("news of the push");
-    let known = events
+    let (number, ..) = *pushing.first().expect("progress of the push");
+    let is_counted = events
         .iter()
         .any(|event| matches!(event, Event::StepsKnown { total, .. } if *total >= number));
-    let ended = events.iter().any(|event| {
+    let has_ended = events.iter().any(|event| {
         matches!(event, Event::StepFinished { step, error: None, .. } if step.number == number)
     });
-    assert!(known && ended, "{}", serde_json::to_string(&events).expect("JSON"));
+    assert!(is_counted && has_ended, "{}", serde_json::to_string(&events).expect("JSON"));
     if testbed::has_graph_driver().await {
-        let is_whole = |(_, current, total): &(usize, u64, Option<u64>)| {
+        let is_complete = |(_, current, total): &(usize, u64, Option<u64>)| {
             *current >= SIZE as u64 && *total == Some(*current)
         };
-        assert!(pushing.last().is_some_and(is_whole), "{pushing:?}");
+        assert!(pushing.last().is_some_and(is_complete), "{pushing:?}");
         assert!(pushing.len() > 1, "{pushing:?}");
     }
 }
 
-/// How many images the engine keeps of the job `name`, whatever they are called.
-async fn kept(name: &str) -> usize {
+/// Returns the number of images in the engine that the job `name` built.
+async fn image_count(name: &str) -> usize {
     let images = testbed::engine().await.images_with("dev.basegen.test").await.expect("images");
     images.iter().filter(|image| image.label == name).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn equal_images_that_are_pushed_at_once_do_not_lose_each_other() {
+async fn concurrent_pushes_of_equal_images_succeed() {
     let word = testbed::unique();
     let name = format!("equal-{word}");
     let job = testbed::job(&name, "FROM scratch\nCOPY a /a\n", &[("a", &word)]);
@@ -103,8 +105,8 @@ async fn equal_images_that_are_pushed_at_once_do_not_lose_each_other() {
         let image = image.as_ref().expect("an image");
         assert_eq!(image.digest, images[0].as_ref().expect("an image").digest);
     }
-    // What a user has of the same image keeps its name.
-    assert_eq!(kept(&name).await, 1);
+    // The user's own tag of the same image is kept.
+    assert_eq!(image_count(&name).await, 1);
     let inspected = testbed::docker().inspect_image(&user.references[0].to_string()).await;
     let image = inspected.expect("the user's image");
     assert_eq!(image.repo_tags, Some(vec![user.references[0].to_string()]));
@@ -115,7 +117,7 @@ async fn equal_images_that_are_pushed_at_once_do_not_lose_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
+async fn own_layers_get_the_requested_compression_and_base_layers_keep_theirs() {
     let base =
         testbed::reference(&format!("{}/library/python:3.11-slim-bookworm", testbed::registry()));
     let (_, base) = testbed::manifest(&base).await;
@@ -142,7 +144,7 @@ async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forced_compression_includes_the_layers_of_the_base() {
+async fn forced_compression_includes_base_layers() {
     if testbed::has_graph_driver().await {
         return;
     }
@@ -159,7 +161,7 @@ async fn forced_compression_includes_the_layers_of_the_base() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_for_the_engine_is_there_to_run() {
+async fn an_image_built_into_the_engine_runs() {
     let word = testbed::unique();
     let dockerfile = "FROM python:3.11-slim-bookworm\nCOPY a /a\nCMD [\"cat\", \"/a\"]\n";
     let mut job = testbed::job("engine", dockerfile, &[("a", &word)]);
@@ -183,7 +185,7 @@ async fn an_image_for_the_engine_is_there_to_run() {
     }
 }
 
-/// Runs a container of `image` to its end, and gives its exit code.
+/// Runs a container of `image` until it exits, and returns its exit code.
 async fn run(docker: &bollard::Docker, image: &str) -> i64 {
     use bollard::query_parameters::{
         CreateContainerOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
@@ -198,13 +200,13 @@ async fn run(docker: &bollard::Docker, image: &str) -> i64 {
     let id = created.expect("a container").id;
     docker.start_container(&id, None::<StartContainerOptions>).await.expect("it starts");
     let ended = docker.wait_container(&id, None::<WaitContainerOptions>).next().await;
-    let code = ended.expect("an end").expect("it ends well").status_code;
+    let code = ended.expect("a response").expect("an exit code").status_code;
     docker.remove_container(&id, None::<RemoveContainerOptions>).await.expect("it is removed");
     code
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_oci_layout_holds_each_blob_once() {
+async fn an_oci_layout_contains_each_blob_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let word = testbed::unique();
     let shared = format!("FROM python:3.11-slim-bookworm\nCOPY shared /{word}\n");
@@ -258,7 +260,7 @@ async fn an_oci_layout_holds_each_blob_once() {
         assert_eq!(Digest::of(&blob(folder.path(), &digest)), digest);
     }
     let files = std::fs::read_dir(folder.path().join("blobs/sha256")).expect("blobs");
-    assert_eq!(files.count(), seen.len(), "nothing else is left in the layout");
+    assert_eq!(files.count(), seen.len(), "the layout contains other files");
 }
 
 fn read(path: &Path) -> Value {

@@ -38,7 +38,7 @@ const FILES: [&str; 26] = [
     "d1/d2/d3/d4",
 ];
 
-/// The patterns, each a whole `.dockerignore`.
+/// Each of these is the content of a `.dockerignore`.
 const PATTERNS: [&str; 48] = [
     "",
     "a",
@@ -91,7 +91,7 @@ const PATTERNS: [&str; 48] = [
 ];
 
 #[test]
-fn ignored_files_are_those_that_docker_build_ignores() {
+fn ignores_the_same_files_as_docker_build() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command =
         testbed::docker_command(&["buildx", "build", "--output", "type=local,dest=out"]);
@@ -125,7 +125,7 @@ fn ignored_files_are_those_that_docker_build_ignores() {
 }
 
 #[test]
-fn patterns_that_docker_build_refuses_are_refused() {
+fn rejects_the_same_patterns_as_docker_build() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &str, text: &str| {
         fs_err::write(folder.path().join(path), text).expect("a file");

@@ -1,5 +1,6 @@
-//! One image of each matrix in `examples/`, built and run, and the tags that are read from images. Their bases, and what the test
-//! bed's network lacks, are replaced.
+//! One image of each matrix in `examples/`, built and run, and the tags that are read from images.
+//!
+//! The tests replace base images, and downloads that the test bed's network does not reach.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use crate::harness::project::{copy, example, init_repository};
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
-/// A base image that the test bed has.
+/// An upstream image that the test bed has.
 const BASE: &str = "python:3.11-slim-bookworm";
 
 /// A copy of an example. The images that it has built are removed at the end.
@@ -78,7 +79,7 @@ impl Drop for Example {
     }
 }
 
-/// Returns what a command prints in a container of the image.
+/// Returns the output of a command in a container of the image.
 fn run(image: &str, command: &[&str]) -> String {
     let output = testbed::docker_command(&["run", "--rm", "--entrypoint", command[0], image])
         .args(&command[1..])
@@ -104,7 +105,7 @@ fn docker_library() {
     let example = Example::new("docker-library");
     example.replace("matrix.toml", "ca-certificates netbase tzdata", "");
     example.replace("dockerfiles/Dockerfile.hbs", "apt-get update", "true");
-    // It takes minutes, and the source of Python from the internet.
+    // To compile Python takes minutes, and needs its source from the internet.
     example.write(
         "dockerfiles/compile",
         "#!/bin/sh\nprintf '#!/bin/sh\\necho Python %s\\n' \"$PYTHON_VERSION\" >/usr/local/bin/python3\n\
@@ -117,7 +118,7 @@ fn docker_library() {
     assert!(hash.starts_with("143b1ddd"), "{hash}");
 }
 
-/// Programs and packages of Jupyter's stacks that print a version, and do nothing else.
+/// Creates programs and packages of Jupyter's stacks that only print a version.
 const STAND_INS: &str = r#"
 program() {
     printf '#!/bin/sh\necho "%s"\n' "$2" >"/usr/local/bin/$1"
@@ -162,12 +163,12 @@ fn docker_stacks() -> Example {
 }
 
 #[test]
-fn docker_stacks_build_on_each_other() {
+fn docker_stacks_are_based_on_each_other() {
     let example = docker_stacks();
     let images = example.build("--only image=minimal-notebook --version-tag test");
     assert_eq!(images.last().map(String::as_str), Some("quay.io/jupyter/minimal-notebook:test"));
     let image = images.last().expect("an image");
-    // What each of the three images adds.
+    // Each of the three images adds one of these files.
     let paths = [
         "/usr/local/bin/start.sh",
         "/etc/jupyter/docker_healthcheck.py",
@@ -181,7 +182,7 @@ fn docker_stacks_build_on_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn docker_stacks_have_tags_with_the_versions_in_them() {
+async fn docker_stacks_have_tags_with_versions_of_installed_software() {
     let example = docker_stacks();
     let registry = FakeRegistry::start().await;
     example.replace("matrix.toml", "platforms = [\"linux/amd64\", \"linux/arm64\"]\n", "");
@@ -208,7 +209,7 @@ async fn docker_stacks_have_tags_with_the_versions_in_them() {
 fn rapids() {
     let example = Example::new("rapids");
     example.replace("matrix.toml", "nvidia/cuda:{{cuda}}-base-{{os}}", BASE);
-    // Tools are from the internet, and packages are of another distribution.
+    // The scripts download tools, and install packages of another distribution.
     for script in ["install", "tools", "python"] {
         example
             .write(&format!("context/scripts/{script}"), "#!/bin/bash\necho \"$0 $*\" >>/called\n");
@@ -230,7 +231,7 @@ fn runpod() {
         "nvidia/cuda:{{cuda}}-cudnn-devel-ubuntu{{ubuntu}}",
         BASE,
     );
-    // Pythons are from a repository of packages for Ubuntu.
+    // The versions of Python are in a package repository for Ubuntu.
     example.replace(
         "matrix.toml",
         "pythons = [\"3.9\", \"3.10\", \"3.11\", \"3.12\", \"3.13\"]",

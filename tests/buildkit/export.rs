@@ -1,4 +1,4 @@
-//! What `basegen export` writes, as `docker buildx bake` reads and builds it.
+//! The files of `basegen export bake`, built with `docker buildx bake`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::harness::{project, testbed};
 
-/// A folder whose images take from their context a file, a folder, a program and a secret, from
-/// named contexts a file and their base, and hold texts that are templates elsewhere. They are not
-/// the last stage.
+/// Creates a project with the inputs that an export must contain: a file, a folder, an executable and a secret, named
+/// contexts with a file and with the base image, and text with the template syntax of bake. The target is not the last
+/// stage.
 fn project(check: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |path: &str, text: &str| {
@@ -85,7 +85,7 @@ pub(crate) fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What the registry has of both images in `repository`: their digests, and a manifest.
+/// Returns the digests of both images in `repository`, and the manifest of the second.
 async fn images(repository: &str) -> (Vec<String>, Value) {
     let mut digests = Vec::new();
     let mut last = Value::Null;
@@ -98,7 +98,7 @@ async fn images(repository: &str) -> (Vec<String>, Value) {
     (digests, last)
 }
 
-/// Two repositories that nobody used before, and the arguments that name images of them.
+/// Returns two new repositories, each with the arguments that select it.
 pub(crate) fn repositories() -> [(String, Vec<String>); 2] {
     ["basegen", "bake"].map(|by| {
         let (registry, repository) =
@@ -108,14 +108,15 @@ pub(crate) fn repositories() -> [(String, Vec<String>); 2] {
     })
 }
 
-pub(crate) fn with<'a>(before: &[&'a str], named: &'a [String]) -> Vec<&'a str> {
+/// Returns these arguments, followed by those of a repository.
+pub(crate) fn arguments<'a>(before: &[&'a str], named: &'a [String]) -> Vec<&'a str> {
     before.iter().copied().chain(named.iter().map(String::as_str)).collect()
 }
 
 #[tokio::test]
-async fn bake_builds_the_images_that_basegen_built() {
+async fn bake_builds_the_same_images_as_basegen() {
     if testbed::has_graph_driver().await {
-        // buildx has no exporter there that compresses with zstd.
+        // With a graph driver, buildx has no exporter that compresses with zstd.
         return;
     }
     let folder = project(
@@ -123,8 +124,8 @@ async fn bake_builds_the_images_that_basegen_built() {
          && grep -q hello /hello",
     );
     let [(ours, our_names), (theirs, their_names)] = repositories();
-    basegen(folder.path(), &with(&["--push"], &our_names));
-    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+    basegen(folder.path(), &arguments(&["--push"], &our_names));
+    basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &their_names));
     let baked = folder.path().join("baked");
     succeeded(&bake(&baked, &["check"]));
     succeeded(&bake(&baked, &["--push"]));
@@ -135,39 +136,39 @@ async fn bake_builds_the_images_that_basegen_built() {
 }
 
 #[tokio::test]
-async fn basegen_builds_the_images_that_bake_built() {
+async fn basegen_builds_the_same_images_as_bake() {
     if testbed::has_graph_driver().await {
         return;
     }
     let folder = project("test -s /word");
     let [(ours, our_names), (theirs, their_names)] = repositories();
-    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
-    // All that bake needs is in that folder.
+    basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &their_names));
+    // The folder contains everything that bake needs.
     let elsewhere = tempfile::tempdir().expect("a folder");
     let baked = elsewhere.path().join("moved");
     fs_err::rename(folder.path().join("baked"), &baked).expect("moved");
     succeeded(&bake(&baked, &["--push"]));
-    basegen(folder.path(), &with(&["--push"], &our_names));
+    basegen(folder.path(), &arguments(&["--push"], &our_names));
     assert_eq!(images(&ours).await.0, images(&theirs).await.0);
-    // Nobody has checked what bake pushed: its tags are not taken for basegen's.
+    // bake ran no checks on its images, so basegen does not accept their tags.
     let mut command = testbed::basegen(folder.path());
-    command.args(with(&["--push"], &their_names));
+    command.args(arguments(&["--push"], &their_names));
     let output = command.env("THE_TOKEN", "token").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(11), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_what_it_should_be_fails_bakes_check() {
+async fn a_failed_check_fails_bake() {
     let folder = project("grep -q no-such-word /word");
     let [_, (_, names)] = repositories();
-    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &names));
+    basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &names));
     let output = bake(&folder.path().join("baked"), &["--progress", "plain", "check"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && errors.contains("basegen-verify"), "{errors}");
 }
 
 #[test]
-fn bake_reads_this_repositorys_matrix_as_it_is_meant() {
+fn bake_reads_the_exported_matrix_of_this_repository() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let rendered = tempfile::tempdir().expect("a folder");
     let folder = rendered.path().to_str().expect("UTF-8");
@@ -216,7 +217,7 @@ fn tree(folder: &Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn links_are_copied_like_docker_build_copies_them() {
+async fn links_are_copied_as_docker_build_copies_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |path: &str, text: &str| project::write(folder.path(), path, text);
     let matrix = "[image]\nrepository = \"any\"\ndockerfile = \"Dockerfile\"\ncontext = \"app\"\n\
@@ -251,12 +252,12 @@ async fn links_are_copied_like_docker_build_copies_them() {
     let expected = built(&["-f", "dockerfiles/Dockerfile", "app"], "theirs");
     assert_eq!(expected["d/away"], "-> /etc/passwd");
     let [(ours, our_names), (theirs, their_names)] = repositories();
-    basegen(folder.path(), &with(&["--push"], &our_names));
+    basegen(folder.path(), &arguments(&["--push"], &our_names));
     file("pulled/Dockerfile", &format!("FROM {}/{ours}:one-v1\n", testbed::registry()));
     assert_eq!(built(&["pulled"], "ours"), expected);
 
     if !testbed::has_graph_driver().await {
-        basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+        basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &their_names));
         succeeded(&bake(&folder.path().join("baked"), &["--push"]));
         let digest = async |repository: &str| {
             let name = format!("{}/{repository}:one-v1", testbed::registry());

@@ -1,4 +1,4 @@
-//! Images that are based on each other, built by the command itself with the real engine.
+//! Images that are based on each other, built with the real engine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -149,7 +149,7 @@ impl Project {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_graph_is_built_in_one_run_and_each_parent_once() {
+async fn one_run_builds_a_graph_and_each_image_once() {
     let project = Project::new().await;
     let (built, first) = project.push(&[]).await;
     assert_eq!((built.len(), first.len()), (14, 14));
@@ -184,7 +184,7 @@ async fn a_graph_is_built_in_one_run_and_each_parent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_graph_that_is_killed_is_finished_without_a_rebuild() {
+async fn a_run_after_a_kill_builds_only_the_missing_images() {
     let project = Project::new().await;
     let host = project.registry.host();
     let mut command = project.command(&["--push", "--registry", &host]);
@@ -196,7 +196,7 @@ async fn a_graph_that_is_killed_is_finished_without_a_rebuild() {
         }
     };
     tokio::time::timeout(Duration::from_secs(300), until).await.expect("four images");
-    killed.kill().await.expect("it ran");
+    killed.kill().await.expect("a running command");
     let staged = project.staged();
     assert!((4..14).contains(&staged.len()), "{staged:?}");
     assert!(IMAGES.iter().all(|(image, _)| project.versions(image).is_empty()));
@@ -210,16 +210,16 @@ async fn a_graph_that_is_killed_is_finished_without_a_rebuild() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_is_based_on_images_of_the_registry_and_builds_those_that_are_missing() {
+async fn a_partial_build_uses_staged_parents_and_builds_the_missing_ones() {
     let project = Project::new().await;
-    // Nothing is there: everything below the leaf is built, and only the leaf gets its tag.
+    // The registry is empty: all images below the leaf are built, and only the leaf gets a version tag.
     let (built, _) = project.push(&["--variant", "tensorflow"]).await;
     assert_eq!(built, ["tensorflow"]);
     assert_eq!(project.staged().len(), 5);
     assert_eq!(project.versions("tensorflow"), ["v1"]);
     assert_eq!(project.versions("scipy"), [""; 0]);
 
-    // Another leaf finds them.
+    // Another leaf uses the staged images.
     let before = project.staged();
     let (built, _) = project.push(&["--variant", "pytorch"]).await;
     assert_eq!(built, ["pytorch"]);
@@ -228,7 +228,7 @@ async fn a_part_is_based_on_images_of_the_registry_and_builds_those_that_are_mis
     let below = project.staged()["scipy"].clone();
     assert!(project.layers("pytorch", "v1").starts_with(&project.layers("scipy", &below)));
 
-    // Jobs of a workflow need not share anything but the registry.
+    // One job of a workflow builds both a parent and its child.
     let host = project.registry.host();
     let (planned, _) = project.ok(&["plan", "--format", "github", "--registry", &host]).await;
     let matrix = planned.lines().find_map(|line| line.strip_prefix("matrix=")).expect("a matrix");
@@ -258,7 +258,7 @@ async fn a_graph_is_built_into_the_engine() {
     assert!(errors.contains("Built 4 images"), "{errors}");
     let below = diff_ids(&name("minimal")).await;
     assert_eq!(diff_ids(&name("julia")).await[..below.len()], below);
-    // Staging tags are gone, and a second run builds nothing.
+    // The engine has no staging tags, and a second run does not build the parents again.
     let image = testbed::docker().inspect_image(&name("minimal")).await.expect("an image");
     assert_eq!(image.repo_tags, Some(vec![name("minimal")]));
     let (_, errors) = project.ok(&[&build[..2], &["--variant", "r"]].concat()).await;
@@ -299,7 +299,7 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs_err::read(path).expect("a file")).expect("JSON")
 }
 
-/// What is based on a failed image is not built; the rest is.
+/// All other images are built.
 #[tokio::test(flavor = "multi_thread")]
 async fn images_based_on_a_failed_one_are_not_built() {
     let project = Project::new().await;

@@ -1,5 +1,4 @@
-//! The images of this repository, by the main call itself: what variants share, and that each
-//! of them is what it says.
+//! The images of this repository: their content, and the layers that variants share.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,19 +11,19 @@ use serde_json::Value;
 use crate::harness::project::copy;
 use crate::harness::testbed;
 
-/// The whole set takes gigabytes and minutes; `make demo` has all of it.
+/// All libraries take gigabytes and minutes. `make demo` builds them.
 const FEW_LIBRARIES: &str = r#"
 [[set]]
 when = { gpu = true }
 variables = { cuda_libraries = ["cuda-runtime", "cuda-nvrtc"] }
 "#;
 
-/// This repository's matrix and templates in a folder of their own, with more rules.
-pub(crate) fn project(rules: &str) -> tempfile::TempDir {
+/// Copies the matrix and the templates of this repository to a new folder, and adds tables to the matrix.
+pub(crate) fn project(tables: &str) -> tempfile::TempDir {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     let matrix = fs_err::read_to_string(repository.join("matrix.toml")).expect("the matrix");
-    fs_err::write(folder.path().join("matrix.toml"), matrix + rules).expect("a matrix");
+    fs_err::write(folder.path().join("matrix.toml"), matrix + tables).expect("a matrix");
     fs_err::copy(repository.join("Cargo.toml"), folder.path().join("Cargo.toml")).expect("a copy");
     copy(&repository.join("dockerfiles"), &folder.path().join("dockerfiles"));
     folder
@@ -55,7 +54,7 @@ fn check(image: &str, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_main_call_pushes_variants_that_share_what_they_have_in_common() {
+async fn variants_share_layers_and_have_their_content() {
     let folder = project(FEW_LIBRARIES);
     let metadata = folder.path().join("images.json");
     let version = format!("test-{}", testbed::unique());
@@ -84,7 +83,7 @@ async fn the_main_call_pushes_variants_that_share_what_they_have_in_common() {
         let (in_registry, manifest) = testbed::manifest(&reference).await;
         assert_eq!(in_registry, digest.as_str().expect("a digest"), "{name}");
         let layers = testbed::layers(&manifest);
-        assert_eq!(layers[..base.len()], base, "{name} has the layers of Python's image");
+        assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
         images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
 
         let is_reload = name.contains("-reload-");
@@ -93,20 +92,20 @@ async fn the_main_call_pushes_variants_that_share_what_they_have_in_common() {
         wanted.extend(is_reload.then_some("--reload"));
         check(name, &wanted);
     }
-    check_sharing(&images, &version, base.len());
+    assert_shared_layers(&images, &version, base.len());
 }
 
-/// The sum of the axes, not their product: counts each layer that is not Python's own.
-fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: usize) {
+/// Asserts how many layers above Python's image differ between variants.
+fn assert_shared_layers(images: &BTreeMap<String, Vec<String>>, version: &str, base: usize) {
     let server = &images[&format!("truss-server-base:3.11-gpu-{version}")];
     let reloading = &images[&format!("truss-server-base:3.11-gpu-reload-{version}")];
     let training = &images[&format!("truss-training-base:3.11-gpu-{version}")];
     let own = |layers: &[String], others: &[String]| {
         layers.iter().filter(|layer| !others.contains(layer)).count()
     };
-    assert_eq!(own(reloading, server), 1, "live reload adds one layer to a server");
-    assert_eq!(own(server, reloading), 0, "and changes no other");
-    assert_eq!(own(training, server), 1, "a training image has other requirements, and no more");
+    assert_eq!(own(reloading, server), 1, "layers that live reload adds to a server");
+    assert_eq!(own(server, reloading), 0, "layers of a server that live reload changes");
+    assert_eq!(own(training, server), 1, "layers that only a training image has: the requirements");
     let mut distinct: Vec<&String> = images.values().flat_map(|layers| &layers[base..]).collect();
     let all = distinct.len();
     distinct.sort();
@@ -118,7 +117,7 @@ fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: us
 
 /// Training images are made for another release of `torch`, which requires the same CUDA runtime.
 #[tokio::test]
-async fn rows_with_another_torch_share_the_libraries_that_are_equal() {
+async fn images_for_different_torch_releases_share_equal_libraries() {
     const OTHER: &str = r#"
 [[set]]
 when = { gpu = true, job_type = "training" }
@@ -151,7 +150,7 @@ variables = { torch = "2.8", cuda_libraries = ["cuda-runtime", "nvtx"] }
     assert_eq!(own, 3, "the registration, nvtx and the requirements: {images:?}");
 }
 
-/// Programs of the platform run in the other stages.
+/// The other stages run programs of the platform.
 #[test]
 fn stages_that_only_unpack_build_for_arm64_without_emulation() {
     const AARCH64: u8 = 183;
@@ -184,7 +183,7 @@ fn stages_that_only_unpack_build_for_arm64_without_emulation() {
 }
 
 #[test]
-fn the_same_again_needs_no_engine() {
+fn a_repeated_push_needs_no_engine() {
     let folder = project(FEW_LIBRARIES);
     let (registry, version) = (testbed::registry(), testbed::unique());
     let selection = ["--python", "3.13", "--no-gpu", "--no-live-reload", "--job-type", "training"];
@@ -194,7 +193,7 @@ fn the_same_again_needs_no_engine() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    // The test bed has some of the Pythons only.
+    // The test bed does not have all versions of Python.
     for image in ["python:3.11-slim-bookworm", "python:3.13-slim-bookworm"] {
         let lock = basegen(folder.path(), &["update", image]);
         assert!(lock.status.success(), "{}", String::from_utf8_lossy(&lock.stderr));
@@ -206,12 +205,12 @@ fn the_same_again_needs_no_engine() {
         .output()
         .expect("the command runs");
     assert_eq!(digests(&again), first);
-    let told = String::from_utf8_lossy(&again.stderr);
-    assert!(told.contains("Nothing to do: the image is already published"), "{told}");
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    assert!(stderr.contains("Nothing to do: the image is already published"), "{stderr}");
 }
 
 #[test]
-fn a_variant_that_fails_is_told_and_the_others_are_built() {
+fn a_failed_variant_is_reported_and_no_tags_are_set() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |path: &str, text: &str| {
         fs_err::create_dir_all(folder.path().join("dockerfiles")).expect("a folder");
@@ -231,7 +230,7 @@ fn a_variant_that_fails_is_told_and_the_others_are_built() {
     let output = basegen(folder.path(), &arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{errors}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a release is whole or not there");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a failed release prints no images");
     assert!(errors.contains("no tags were set"), "{errors}");
     for part in ["✗ bad failed", "Dockerfile.hbs:3", "exit code  1", "last lines bad", "full log"]
     {

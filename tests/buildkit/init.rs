@@ -25,11 +25,11 @@ fn container(image: &str, command: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
-/// Creates a repository in `new` with the options `origins`, builds the selected image and returns its name.
+/// Creates a repository in `new` with the options `origins`, builds the selected image, and returns its name.
 fn built(folder: &Path, origins: &str, selection: &str) -> String {
     basegen(folder, &format!("init new {origins}"));
     if basegen(folder, "list -f new/matrix.toml").contains("-gpu-") {
-        // Only the smallest library of CUDA.
+        // Removes the larger of the two CUDA libraries.
         let matrix = fs_err::read_to_string(folder.join("new/matrix.toml")).expect("a matrix");
         write(
             folder,
@@ -44,7 +44,7 @@ fn built(folder: &Path, origins: &str, selection: &str) -> String {
 }
 
 #[test]
-fn an_empty_folder_becomes_an_image_that_runs() {
+fn images_of_a_new_repository_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = built(folder.path(), "", "--python 3.11 --no-gpu");
     let version = ["python", "-c", "import sys; print(sys.version_info[:2])"];
@@ -56,7 +56,7 @@ fn an_empty_folder_becomes_an_image_that_runs() {
 }
 
 #[test]
-fn a_truss_becomes_an_image_that_runs() {
+fn the_image_of_an_imported_truss_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     write(
         folder.path(),
@@ -79,7 +79,7 @@ fn a_truss_becomes_an_image_that_runs() {
 }
 
 #[test]
-fn a_cerebrium_toml_becomes_an_image_that_runs() {
+fn the_image_of_an_imported_cerebrium_toml_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     write(
         folder.path(),
@@ -103,7 +103,7 @@ fn a_cerebrium_toml_becomes_an_image_that_runs() {
 }
 
 #[test]
-fn a_dockerfile_becomes_an_image_that_runs() {
+fn the_image_of_an_imported_dockerfile_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     write(
         folder.path(),
@@ -128,7 +128,7 @@ fn a_dockerfile_becomes_an_image_that_runs() {
 }
 
 #[test]
-fn a_fal_app_becomes_an_image_that_runs() {
+fn the_image_of_an_imported_fal_app_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     fs_err::create_dir(folder.path().join(".git")).expect("a folder");
     write(

@@ -1,34 +1,34 @@
-//! The engine's client against a real engine and a real registry.
+//! Builds, checks and releases with the engine and the registry of the test bed.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod addresses;
-mod building;
-mod clients;
+mod builds;
+mod cancellation;
+mod checks;
 mod command;
 mod contents;
 mod contracts;
 mod credentials;
 mod destinations;
 mod dockerignore;
-mod early;
+mod early_compression;
 mod examples;
 mod export;
-mod failing;
+mod failures;
+mod faults;
 mod graph;
 mod images;
 mod init;
-mod losing;
-mod many;
+mod many_builds;
 mod plain_http;
+mod platform_packages;
 mod platforms;
 mod registries;
-mod releasing;
+mod releases;
 mod secrets;
-mod sharing;
-mod stopping;
+mod shared_steps;
 mod torch;
 mod truss_models;
 mod truss_repository;
-mod verifying;

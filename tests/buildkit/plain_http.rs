@@ -1,6 +1,4 @@
-//! Registries on other machines that speak HTTP without TLS.
-
-use std::collections::BTreeMap;
+//! Registries on other machines that use plain HTTP.
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, ConnectedEngine, Destination, EngineAddress,
@@ -9,12 +7,12 @@ use basegen::event::{Failure, FailureKind};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::addresses::{Behind, tcp};
+use crate::addresses::{Api, tcp_proxy};
 use crate::harness::testbed;
 
-/// The test bed's registry at an address that no engine takes for its own machine: that of the
-/// bridge of Docker's network.
-async fn registry() -> String {
+/// Starts a proxy for the test bed's registry, and returns its address: that of Docker's bridge network, which engines do
+/// not treat as their own machine.
+async fn registry_proxy() -> String {
     let options = None::<bollard::query_parameters::InspectNetworkOptions>;
     let network = testbed::docker().inspect_network("bridge", options).await.expect("a network");
     let mut networks = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default().into_iter();
@@ -26,7 +24,7 @@ async fn registry() -> String {
             tokio::spawn(async move {
                 let mut registry =
                     TcpStream::connect(testbed::registry()).await.expect("the registry");
-                // Either side may hang up as it likes.
+                // Either side can close the connection.
                 let _ended = copy_bidirectional(&mut stream, &mut registry).await;
             });
         }
@@ -35,14 +33,14 @@ async fn registry() -> String {
 }
 
 async fn buildkitd() -> ConnectedEngine {
-    let port = tcp(Behind::BuildKit, None).await;
+    let port = tcp_proxy(Api::BuildKit, None).await;
     let address = EngineAddress::buildkit(&format!("tcp://127.0.0.1:{port}"), None);
     ConnectedEngine::at(address.expect("an address")).await.expect("an engine")
 }
 
 fn builder(engine: &ConnectedEngine, plain_http: &[&str]) -> BuildKitEngine {
-    let said: BTreeMap<_, _> = plain_http.iter().map(|host| ((*host).to_owned(), true)).collect();
-    let options = BuildOptions { plain_http: said, ..BuildOptions::to(Destination::Registry) };
+    let plain_http = plain_http.iter().map(|host| ((*host).to_owned(), true)).collect();
+    let options = BuildOptions { plain_http, ..BuildOptions::to(Destination::Registry) };
     engine.builder(options).expect("a builder")
 }
 
@@ -55,19 +53,19 @@ fn job(name: &str, registry: &str) -> BuildJob {
 fn assert_refused(failure: &Failure, registry: &str, setting: &str) {
     assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
     let hint = failure.hint.as_deref().unwrap_or_default();
-    let told = format!("`{registry}` uses plain HTTP");
-    assert!(hint.contains(&told) && hint.contains(setting), "{failure:?}");
+    let problem = format!("`{registry}` uses plain HTTP");
+    assert!(hint.contains(&problem) && hint.contains(setting), "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_without_tls_is_pushed_to_where_the_matrix_says_so() {
-    let registry = registry().await;
+async fn pushes_over_plain_http_only_to_the_hosts_in_the_options() {
+    let registry = registry_proxy().await;
     let engines =
         [(testbed::engine().await, "insecure-registries"), (buildkitd().await, "buildkitd")];
     for (engine, setting) in engines {
         let job = job("plain-http", &registry);
         if testbed::has_graph_driver().await {
-            // Docker pushes by itself, as its own configuration says, and its BuildKit not at all.
+            // Docker pushes with its own configuration, and its BuildKit cannot push.
             let failure = testbed::build(&builder(&engine, &[&registry]), &job).await;
             let failure = failure.expect_err("no push");
             if engine.name().starts_with("Docker") {
@@ -87,10 +85,10 @@ async fn a_registry_without_tls_is_pushed_to_where_the_matrix_says_so() {
     }
 }
 
-/// The engine pulls as its own configuration says, which nobody else can change.
+/// The engine pulls with its own configuration, which a build cannot change.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_of_a_registry_without_tls_is_told_with_the_engines_setting() {
-    let registry = registry().await;
+async fn a_base_image_over_plain_http_fails_with_a_hint_about_the_engine() {
+    let registry = registry_proxy().await;
     let engines =
         [(testbed::engine().await, "insecure-registries"), (buildkitd().await, "buildkitd")];
     for (engine, setting) in engines {
@@ -99,7 +97,7 @@ async fn a_base_of_a_registry_without_tls_is_told_with_the_engines_setting() {
         let failure = testbed::build(&builder(&engine, &[&registry]), &job).await;
         let failure = failure.expect_err("no base");
         if !engine.name().starts_with("Docker") && testbed::has_graph_driver().await {
-            // It has no exporter for a push, and comes no further than that.
+            // This engine has no exporter for a push, so its builds fail earlier.
             continue;
         }
         assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
@@ -109,8 +107,8 @@ async fn a_base_of_a_registry_without_tls_is_told_with_the_engines_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_goes_where_the_matrix_says_that_there_is_no_tls() {
-    let registry = registry().await;
+async fn a_release_uses_plain_http_if_the_matrix_permits_it() {
+    let registry = registry_proxy().await;
     let folder = tempfile::tempdir().expect("a folder");
     let name = format!("plain-{}", testbed::unique());
     let matrix = format!(
@@ -127,13 +125,13 @@ async fn a_release_goes_where_the_matrix_says_that_there_is_no_tls() {
     let mut command = tokio::process::Command::from(testbed::basegen(folder.path()));
     command.arg("--push");
     let output = command.output().await.expect("the command runs");
-    let told = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if testbed::has_graph_driver().await {
-        assert_eq!(output.status.code(), Some(7), "{told}");
-        assert!(told.contains("insecure-registries"), "{told}");
+        assert_eq!(output.status.code(), Some(7), "{stderr}");
+        assert!(stderr.contains("insecure-registries"), "{stderr}");
         return;
     }
-    assert!(output.status.success(), "{told}");
+    assert!(output.status.success(), "{stderr}");
     let pushed = format!("{}/basegen-test/{name}:one", testbed::registry());
     assert_eq!(testbed::manifest(&testbed::reference(&pushed)).await.1["schemaVersion"], 2);
 }

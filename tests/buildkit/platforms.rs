@@ -1,4 +1,4 @@
-//! Images of several platforms, which need no emulation as long as nothing runs in them.
+//! Images for several platforms. They need no emulation, because their steps run no programs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use basegen::image::Digest;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::export::{bake, basegen, repositories, succeeded, with};
+use crate::export::{arguments, bake, basegen, repositories, succeeded};
 use crate::harness::project;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
@@ -43,7 +43,7 @@ fn project() -> tempfile::TempDir {
     folder
 }
 
-/// Pushes as someone who has the state folder `state`.
+/// Pushes with a state folder.
 async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
     let mut command = Command::from(testbed::basegen(folder));
     command.env("XDG_STATE_HOME", folder.join(state));
@@ -51,7 +51,7 @@ async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
     command.output().await.expect("the command runs")
 }
 
-fn told(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -61,13 +61,13 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     let host = registry.host();
     let output = push(folder.path(), &host, "v1", "state").await;
     if testbed::has_graph_driver().await {
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(5), "{told}");
-        assert!(told.contains("cannot build an image for several platforms"), "{told}");
-        assert!(told.contains("hint: choose one with `--platform`"), "{told}");
+        let stderr = stderr(&output);
+        assert_eq!(output.status.code(), Some(5), "{stderr}");
+        assert!(stderr.contains("cannot build an image for several platforms"), "{stderr}");
+        assert!(stderr.contains("hint: choose one with `--platform`"), "{stderr}");
         return;
     }
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
     let repositories = ["acme/server", "acme/training"];
     let mut staged: Vec<(&str, String)> = Vec::new();
     for path in repositories {
@@ -87,7 +87,7 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
         let tags = own.into_iter().filter(|tag| tag.starts_with("basegen-"));
         staged.extend(tags.map(|tag| (path, tag)));
     }
-    // The layer that both repositories have was sent to one of them.
+    // The layer that both repositories have was uploaded once.
     let mut blobs: Vec<_> = repositories.iter().flat_map(|path| registry.blobs(path)).collect();
     let all = blobs.len();
     blobs.sort();
@@ -95,27 +95,26 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     assert!(blobs.len() < all, "{blobs:?}");
     assert_eq!(registry.uploaded_bytes(), blobs.iter().map(|(_, size)| size).sum::<u64>());
 
-    // The release set tells what an image is, where the staging tags are gone; no engine is asked,
-    // and nothing is sent.
+    // Without staging tags, the release set identifies the images. Nothing is built or uploaded.
     registry.clear_requests();
     assert_eq!(staged.len(), 2, "{staged:?}");
     for (path, tag) in &staged {
         registry.remove_tag(path, tag);
     }
     let again = push(folder.path(), &host, "v1", "other").await;
-    assert!(told(&again).contains("all 2 images are already published"), "{}", told(&again));
+    assert!(stderr(&again).contains("all 2 images are already published"), "{}", stderr(&again));
     assert_eq!((registry.uploaded_bytes(), registry.count("POST", "*")), (0, 0));
 
-    // By the staging tag, which a build of the same sets again, for a new version.
+    // A build sets the staging tags again. They identify the images of the next version.
     for (path, tag) in &staged {
         let name = path.trim_start_matches("acme/");
         registry.remove_tag(path, &format!("{name}-v1"));
         assert_eq!(registry.tag(path, tag), None);
     }
     let built = push(folder.path(), &host, "v2", "other").await;
-    assert!(told(&built).contains("Built and pushed 2 images"), "{}", told(&built));
+    assert!(stderr(&built).contains("Built and pushed 2 images"), "{}", stderr(&built));
     let kept = push(folder.path(), &host, "v3", "third").await;
-    assert!(told(&kept).contains("2 images unchanged, 2 tags set"), "{}", told(&kept));
+    assert!(stderr(&kept).contains("2 images unchanged, 2 tags set"), "{}", stderr(&kept));
 }
 
 async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {
@@ -124,9 +123,9 @@ async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_of_another_platform_fails_with_a_way_out() {
+async fn a_program_of_another_platform_fails_with_a_hint() {
     let builder = testbed::builder(Destination::Registry).await;
-    // No machine runs it, so this holds on one that emulates arm64 too, but for the hint.
+    // No machine can run this program, so the build also fails if the engine supports arm64. Then there is no hint.
     let dockerfile = "FROM scratch\nCOPY program /program\nRUN [\"/program\"]\n";
     let mut job = testbed::job("foreign", dockerfile, &[("program", &testbed::unique())]);
     job.context.files[0].executable = true;
@@ -138,9 +137,9 @@ async fn a_program_of_another_platform_fails_with_a_way_out() {
     assert_ne!(is_native, hint.contains("cannot run programs for `linux/arm64`"), "{hint}");
 }
 
-/// An engine takes no message over 4 MiB, and tells of each platform's image with its context.
+/// Engines limit messages to 4 MiB, and describe the image of each platform together with its context.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_context_gets_into_the_images_of_several_platforms() {
+async fn a_large_context_is_sent_for_several_platforms() {
     let text = testbed::unique().repeat(150_000);
     let mut job = testbed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &text)]);
     let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
@@ -199,7 +198,7 @@ async fn variables_of_a_platform_are_in_its_image_only() {
     file("dockerfiles/x86_64.txt", &testbed::unique());
     file("dockerfiles/aarch64.txt", &testbed::unique());
     let [(ours, our_names), (theirs, their_names)] = repositories();
-    basegen(folder.path(), &with(&["--push"], &our_names));
+    basegen(folder.path(), &arguments(&["--push"], &our_names));
     let (built, digest) = images(&ours, "small-v1").await;
     for (architecture, arch) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
         let env = built[architecture]["config"]["Env"].as_array().expect("variables");
@@ -209,7 +208,7 @@ async fn variables_of_a_platform_are_in_its_image_only() {
     assert_ne!(layers("amd64"), layers("arm64"));
     assert_eq!(built.len(), 2);
 
-    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+    basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &their_names));
     succeeded(&bake(&folder.path().join("baked"), &["--push"]));
     assert_eq!(images(&theirs, "small-v1").await, (built, digest));
 }

@@ -1,4 +1,4 @@
-//! Several registries and printed aliases with the real engine.
+//! Releases to several registries, and aliases that commands print, with the real engine.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -10,7 +10,7 @@ use crate::harness::project;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
-/// Two images of two registries, which print aliases.
+/// Two images for two registries. Commands in them print aliases.
 const MATRIX: &str = r#"
 [image]
 registry = ["ONE", "TWO/mirrors"]
@@ -83,7 +83,7 @@ fn errors(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints() {
+async fn one_build_is_pushed_to_two_registries_under_its_printed_aliases() {
     let project = Project::new(DOCKERFILE).await;
     let output = project.push().await;
     assert!(output.status.success(), "{}", errors(&output));
@@ -119,7 +119,7 @@ async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints(
             assert!(listed.contains(&format!("{name}@sha256:")), "{name}: {listed}");
         }
     }
-    assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each blob came to each of them once");
+    assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each registry received each blob once");
     if !testbed::has_graph_driver().await {
         let layers = one
             .requests()

@@ -1,5 +1,5 @@
-//! Every way in which a release is given a password: it reaches the registry, from the command and
-//! from the engine, and shows nowhere else.
+//! Passwords of registries and secrets of builds: they reach only the registry or the step, and are in no output and
+//! no file.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::harness::testbed;
 
 const CANARY: &str = "canary:5a1fPq";
 
-/// A way to give a password.
-enum Way {
+/// A source of the password for a registry.
+enum Source {
     DockerConfig,
     Helper,
     Variable,
@@ -23,7 +23,7 @@ enum Way {
     ServiceAccount,
 }
 
-impl Way {
+impl Source {
     const ALL: [Self; 6] = [
         Self::DockerConfig,
         Self::Helper,
@@ -33,7 +33,7 @@ impl Way {
         Self::ServiceAccount,
     ];
 
-    /// Whom the registry expects.
+    /// Returns the account that the registry expects.
     fn account(&self) -> Account {
         match self {
             Self::AccessToken => Account::new("oauth2accesstoken", CANARY),
@@ -42,23 +42,23 @@ impl Way {
         }
     }
 
-    /// What the matrix says of the registry.
+    /// Returns the table of the registry in the matrix.
     fn table(&self, host: &str) -> String {
         let method = match self {
             Self::Basic => {
-                "auth_method = \"BASIC\"\nusername = \"$oauthtoken\"\npassword_secret_name = \"GIVEN\""
+                "auth_method = \"BASIC\"\nusername = \"$oauthtoken\"\npassword_secret_name = \"PASSWORD\""
             }
-            Self::AccessToken => "auth_method = \"ACCESS_TOKEN\"\nsecret_name = \"GIVEN\"",
+            Self::AccessToken => "auth_method = \"ACCESS_TOKEN\"\nsecret_name = \"PASSWORD\"",
             Self::ServiceAccount => {
-                "auth_method = \"GCP_SERVICE_ACCOUNT_JSON\"\nsecret_name = \"GIVEN\""
+                "auth_method = \"GCP_SERVICE_ACCOUNT_JSON\"\nsecret_name = \"PASSWORD\""
             }
             _ => return String::new(),
         };
         format!("[registries.\"{host}\"]\n{method}\n")
     }
 
-    /// Puts the password where the command looks for it.
-    fn give(&self, command: &mut Command, folder: &Path, host: &str) {
+    /// Provides the password to the command.
+    fn provide(&self, command: &mut Command, folder: &Path, host: &str) {
         let pair = STANDARD.encode(format!("$oauthtoken:{CANARY}"));
         let config = folder.join("docker");
         fs_err::create_dir_all(&config).expect("a folder");
@@ -69,8 +69,8 @@ impl Way {
             Self::Helper => {
                 file(r#"{"credsStore":"test"}"#.to_owned());
                 let helper = config.join("docker-credential-test");
-                let answer = format!(r#"{{"Username":"$oauthtoken","Secret":"{CANARY}"}}"#);
-                fs_err::write(&helper, format!("#!/bin/sh\ncat >/dev/null\necho '{answer}'\n"))
+                let response = format!(r#"{{"Username":"$oauthtoken","Secret":"{CANARY}"}}"#);
+                fs_err::write(&helper, format!("#!/bin/sh\ncat >/dev/null\necho '{response}'\n"))
                     .expect("a file");
                 let executable = std::fs::Permissions::from_mode(0o755);
                 fs_err::set_permissions(&helper, executable).expect("executable");
@@ -78,8 +78,8 @@ impl Way {
                 command.env("PATH", format!("{}:{path}", config.display()));
             }
             Self::Variable => drop(command.env(format!("DOCKER_REGISTRY_{host}"), &pair)),
-            Self::Basic | Self::AccessToken => drop(command.env("GIVEN", CANARY)),
-            Self::ServiceAccount => drop(command.env("GIVEN", service_account())),
+            Self::Basic | Self::AccessToken => drop(command.env("PASSWORD", CANARY)),
+            Self::ServiceAccount => drop(command.env("PASSWORD", service_account())),
         }
     }
 }
@@ -90,14 +90,14 @@ fn service_account() -> String {
     )
 }
 
-fn project(registry: &FakeRegistry, way: &Way) -> tempfile::TempDir {
+fn project(registry: &FakeRegistry, source: &Source) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let host = registry.host();
     let matrix = format!(
         "[image]\nregistry = \"{host}\"\nrepository = \"acme/base\"\n\
          dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
          [axes]\nword = [\"one\", \"two\"]\n{}",
-        way.table(&host)
+        source.table(&host)
     );
     fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
     fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
@@ -107,8 +107,8 @@ fn project(registry: &FakeRegistry, way: &Way) -> tempfile::TempDir {
     folder
 }
 
-/// Publishes with everything that tells of it turned on.
-async fn publish(folder: &Path, way: &Way, host: &str) -> Output {
+/// Publishes with all kinds of output enabled.
+async fn publish(folder: &Path, source: &Source, host: &str) -> Output {
     let mut command = testbed::basegen(folder);
     command
         .args(["--push", "--version-tag", "v1", "--progress", "json", "--log-dir", "logs"])
@@ -116,35 +116,35 @@ async fn publish(folder: &Path, way: &Way, host: &str) -> Output {
         .env("GITHUB_ACTIONS", "true")
         .env("GITHUB_STEP_SUMMARY", folder.join("summary.md"))
         .env("RUST_BACKTRACE", "full");
-    way.give(&mut command, folder, host);
-    // Not on this thread: it is the registry's too.
+    source.provide(&mut command, folder, host);
+    // On another thread, because the registry runs on this one.
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     output.expect("the command ends").expect("the command runs")
 }
 
-/// Every file below `folder` but those that gave the password.
-fn written(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Lists the files below `folder`, without the folder of Docker's configuration.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs_err::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if !path.is_dir() {
             files.push(path);
         } else if !path.ends_with("docker") {
-            written(&path, files);
+            collect(&path, files);
         }
     }
 }
 
-fn assert_not_shown(output: &Output, folder: &Path) {
+fn assert_no_secrets(output: &Output, folder: &Path) {
     let mut texts = vec![
         ("stdout".to_owned(), output.stdout.clone()),
         ("stderr".to_owned(), output.stderr.clone()),
     ];
     let mut files = Vec::new();
-    written(folder, &mut files);
+    collect(folder, &mut files);
     for file in files {
         texts.push((file.display().to_string(), fs_err::read(&file).expect("a file")));
     }
-    assert!(texts.len() > 4, "nothing was written");
+    assert!(texts.len() > 4, "no files were written");
     let secrets = [CANARY.to_owned(), STANDARD.encode(CANARY), "5a1fPq".to_owned()];
     for (name, text) in texts {
         let text = String::from_utf8_lossy(&text);
@@ -155,43 +155,46 @@ fn assert_not_shown(output: &Output, folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_reaches_the_registry_and_shows_nowhere() {
-    for way in Way::ALL {
-        for access in [Access::Basic(way.account()), Access::Bearer(way.account())] {
+async fn passwords_reach_the_registry_and_are_in_no_output() {
+    for source in Source::ALL {
+        for access in [Access::Basic(source.account()), Access::Bearer(source.account())] {
             let registry = FakeRegistry::start_with(access).await;
-            let folder = project(&registry, &way);
-            let output = publish(folder.path(), &way, &registry.host()).await;
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{told}");
+            let folder = project(&registry, &source);
+            let output = publish(folder.path(), &source, &registry.host()).await;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{stderr}");
             assert!(registry.tag("acme/base", "one-v1").is_some());
-            assert_not_shown(&output, folder.path());
+            assert_no_secrets(&output, folder.path());
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_is_refused_shows_nowhere_either() {
-    for way in Way::ALL {
-        // Everybody is let in, and nobody may push: the engine is told so by a server that
-        // repeats what it was given.
-        let registry = FakeRegistry::start_with(Access::Basic(way.account())).await;
-        let said = format!("{} is not known here", way.account().password);
-        registry.fail(Rule::every("POST", "*/blobs/uploads/", Fault::error(403, "DENIED", &said)));
-        let folder = project(&registry, &way);
-        let output = publish(folder.path(), &way, &registry.host()).await;
+async fn passwords_in_responses_of_the_registry_are_redacted() {
+    for source in Source::ALL {
+        // The registry accepts the account and refuses the push, with a message that contains the password.
+        let registry = FakeRegistry::start_with(Access::Basic(source.account())).await;
+        let message = format!("{} is not known here", source.account().password);
+        registry.fail(Rule::every(
+            "POST",
+            "*/blobs/uploads/",
+            Fault::error(403, "DENIED", &message),
+        ));
+        let folder = project(&registry, &source);
+        let output = publish(folder.path(), &source, &registry.host()).await;
         assert!(!output.status.success());
-        assert_not_shown(&output, folder.path());
+        assert_no_secrets(&output, folder.path());
     }
 }
 
 /// A build step prints its secret and its proxy in every encoding, and fails.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_prints_its_secret_shows_it_nowhere() {
+async fn secrets_in_the_output_of_a_step_are_redacted() {
     const PROXY: &str = "http://me:pr0xy-5a1fPq@127.0.0.1:9";
     let folder = tempfile::tempdir().expect("a folder");
     let matrix = "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
                   platforms = [\"linux/amd64\"]\n[axes]\nword = [\"one\"]\n\
-                  [build.secrets]\ntoken = { env = \"GIVEN\" }\n";
+                  [build.secrets]\ntoken = { env = \"PASSWORD\" }\n";
     let dockerfile = format!(
         "FROM python:3.11-slim-bookworm\nRUN --mount=type=secret,id=token \\\n\
          : {} && cat /run/secrets/token && base64 /run/secrets/token && \\\n\
@@ -212,12 +215,12 @@ async fn a_step_that_prints_its_secret_shows_it_nowhere() {
             .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
             .env("all_proxy", PROXY)
             .env("no_proxy", "*")
-            .env("GIVEN", CANARY);
+            .env("PASSWORD", CANARY);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.expect("the command ends").expect("the command runs");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{told}");
-        assert!(told.contains("***") && !told.contains("n0t-sh0wn"), "{told}");
-        assert_not_shown(&output, folder.path());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains("***") && !stderr.contains("n0t-sh0wn"), "{stderr}");
+        assert_no_secrets(&output, folder.path());
     }
 }

@@ -1,4 +1,4 @@
-//! Models that Truss from PyPI builds, with its own Dockerfiles, on the images of this repository.
+//! Models that Truss from PyPI builds on the images of this repository, with its own Dockerfiles.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -51,8 +51,8 @@ docker_server:
 /// The Python of Truss' control server, which live reload and `docker_server` install with uv.
 const CONTROL_PYTHON: &str = "3.14";
 
-/// What uv would download from GitHub, and the network's certificates. The image's own Python
-/// becomes the one that uv has installed.
+/// Makes the Python of the image the one that uv has installed, so that uv does not download it from GitHub. Adds the
+/// certificates of the network.
 const SUBSTITUTE: &str = "\
 RUN mkdir -p /root/.local/share/uv/python \\
     && ln -s /usr/local \"/root/.local/share/uv/python/cpython-$PYTHON_VERSION-linux-$(uname -m)-gnu\"
@@ -79,7 +79,7 @@ struct Truss {
 }
 
 impl Truss {
-    /// Installs it once for all tests.
+    /// Returns the installation, which all tests share.
     fn get() -> &'static Self {
         static INSTALLED: OnceLock<Truss> = OnceLock::new();
         INSTALLED.get_or_init(Self::install)
@@ -92,20 +92,20 @@ impl Truss {
         truss
     }
 
-    /// A command of the package, which writes its settings to `home`.
+    /// Returns a command of the package, which writes its settings to `home`.
     fn command(&self, program: &str, home: &Path) -> Command {
         let mut command = Command::new(self.environment.join("bin").join(program));
         command.env("HOME", home).env("NO_COLOR", "1");
         command
     }
 
-    /// The base image that it builds on.
+    /// Returns the name of the base image for a version of Python.
     fn image(&self, python: &str) -> String {
         let tag = format!("util.truss_base_image_tag('{python}', False, '{}')", self.version);
         format!("{}:{}", self.evaluate("constants.TRUSS_BASE_IMAGE_NAME"), self.evaluate(&tag))
     }
 
-    /// Publishes the images of servers under its version, and of GPUs one.
+    /// Publishes the images for servers under the version that Truss uses: one for each Python, and one for GPUs.
     fn publish(&self, pythons: &[String]) {
         let folder = project(ONE_LIBRARY);
         let registry = testbed::registry();
@@ -128,7 +128,7 @@ impl Truss {
         }
     }
 
-    /// The value of a Python expression that uses Truss' own modules.
+    /// Returns the value of a Python expression, which can use modules of Truss.
     fn evaluate(&self, expression: &str) -> String {
         let home = tempfile::tempdir().expect("a folder");
         let mut command = self.command("python", home.path());
@@ -142,7 +142,7 @@ impl Truss {
     }
 }
 
-/// A model to build: its Python, and what else its configuration has.
+/// A model: its version of Python, and the rest of its configuration.
 struct Model {
     name: &'static str,
     python: String,
@@ -154,7 +154,7 @@ impl Model {
         Self { name, python: python.to_owned(), config }
     }
 
-    /// Whether Truss installs its own packages for a server that the model shares nothing with.
+    /// Returns true if Truss adds a control server, which has its own Python and packages.
     fn has_control_server(&self) -> bool {
         self.config == LIVE_RELOAD || self.config == DOCKER_SERVER
     }
@@ -195,7 +195,7 @@ impl Model {
     }
 }
 
-/// Whether the images of this repository had all packages that Truss' step installs.
+/// Returns true if Truss' step found all packages in the base image and installed none.
 fn was_complete(log: &str) -> bool {
     let step = log.lines().find(|line| line.contains("RUN UV_HTTP_TIMEOUT"));
     let step = step.and_then(|line| line.split(' ').next()).expect("Truss' step");
@@ -204,7 +204,7 @@ fn was_complete(log: &str) -> bool {
         && !lines.any(|line| line.contains("nstalled "))
 }
 
-/// Whether the bed has substitutes for what is on the internet: then it does not reach GitHub.
+/// Returns true if the test bed has substitutes for upstream images. It then does not reach GitHub.
 fn has_substitutes() -> bool {
     std::env::var("BASEGEN_TESTBED_ENGINE").is_ok_and(|engine| engine != "machine")
 }
@@ -288,7 +288,7 @@ fn pythons() -> Vec<String> {
     pythons.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Truss, with its base images in the registry.
+/// Returns Truss, after publishing its base images.
 fn published() -> &'static Truss {
     static PUBLISHED: OnceLock<()> = OnceLock::new();
     let truss = Truss::get();
@@ -297,28 +297,28 @@ fn published() -> &'static Truss {
 }
 
 #[test]
-fn models_find_all_requirements_in_the_image_of_their_python() {
+fn models_build_without_installing_requirements() {
     let truss = published();
     for python in pythons() {
-        answers(&Model::new("cpu", &python, ""), truss);
+        start(&Model::new("cpu", &python, ""), truss);
     }
-    answers(&Model::new("gpu", "3.11", GPU), truss);
+    start(&Model::new("gpu", "3.11", GPU), truss);
 }
 
 #[test]
-fn a_model_of_live_reload_changes() {
-    let model = answers(&Model::new("live-reload", CONTROL_PYTHON, LIVE_RELOAD), published());
+fn live_reload_updates_a_running_model() {
+    let model = start(&Model::new("live-reload", CONTROL_PYTHON, LIVE_RELOAD), published());
     model.patch(&MODEL.replace("+ 1", "+ 2"));
     assert_eq!(model.predict(), json!({ "answer": 43 }));
 }
 
 #[test]
-fn a_docker_server_answers() {
-    answers(&Model::new("docker-server", CONTROL_PYTHON, DOCKER_SERVER), published());
+fn a_docker_server_returns_predictions() {
+    start(&Model::new("docker-server", CONTROL_PYTHON, DOCKER_SERVER), published());
 }
 
-/// Builds and starts a model, and checks that it answers.
-fn answers(model: &Model, truss: &Truss) -> Running {
+/// Builds and starts a model, and asserts its prediction.
+fn start(model: &Model, truss: &Truss) -> Running {
     let (image, log) = model.build(truss);
     if model.config != DOCKER_SERVER {
         assert!(was_complete(&log), "{}, Python {}:\n{log}", model.name, model.python);
@@ -330,7 +330,7 @@ fn answers(model: &Model, truss: &Truss) -> Running {
 
 /// Lays the example out in a clone of Truss as its README says, with the constant of the installed release.
 #[test]
-fn the_example_has_the_names_that_truss_computes() {
+fn the_example_lists_the_names_that_truss_computes() {
     let truss = Truss::get();
     let clone = tempfile::tempdir().expect("a folder");
     let [images, builder] = ["docker/base_images", "truss/contexts/image_builder"];
@@ -355,7 +355,7 @@ fn the_example_has_the_names_that_truss_computes() {
     assert_eq!(names.lines().count(), 12, "{names}");
 }
 
-/// A wheel of a release that requires nothing but numpy 2, in place of PyPI.
+/// Creates a wheel of a newer release, which requires only numpy 2, and runs the check of `refresh-pins` with it.
 const NEWER_TRUSS: &str = "
 import runpy, sys, zipfile
 with zipfile.ZipFile('truss-99.0-py3-none-any.whl', 'w') as wheel:
@@ -368,7 +368,7 @@ sys.exit(runpy.run_path(sys.argv[1])['has_newer_truss']())
 ";
 
 #[test]
-fn the_check_of_the_pins_reports_what_a_newer_truss_requires() {
+fn refresh_pins_reports_the_requirements_of_a_newer_truss() {
     let (truss, folder) = (Truss::get(), tempfile::tempdir().expect("a folder"));
     let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("dockerfiles/refresh-pins");
     let path = std::env::var("PATH").expect("a path");

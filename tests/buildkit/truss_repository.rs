@@ -1,5 +1,5 @@
-//! A whole release in a repository that is laid out as Truss is: the version in `pyproject.toml`,
-//! the constant that follows it in Python, and the base images in a folder below.
+//! Releases in a repository with the layout of Truss: the version in `pyproject.toml`, a Python constant that follows it,
+//! and the base images in a subfolder.
 
 use std::collections::BTreeMap;
 
@@ -69,10 +69,10 @@ const IMAGES: &str = "docker/base_images";
 const CONSTANT: &str = "truss/contexts/image_builder/util.py";
 const BRANCH: &str = "basegen/release-v0.14.0";
 
-/// A clone of the repository, and what stands behind it.
+/// A clone of the repository, with its registry and its GitHub.
 struct Truss {
     clone: tempfile::TempDir,
-    /// Where basegen keeps its state, which no clone has.
+    /// The state folder of basegen, which is not in the clone.
     state: tempfile::TempDir,
     registry: FakeRegistry,
     github: FakeGitHub,
@@ -84,7 +84,7 @@ impl Truss {
         let folder = || tempfile::tempdir().expect("a folder");
         let registry = FakeRegistry::start().await;
         let matrix = MATRIX.replace("REGISTRY", &registry.host());
-        // Nothing of it was ever built.
+        // The engine has built none of these images before.
         let word = testbed::unique();
         let matrix = format!("{matrix}{version}\n[variables]\nword = \"{word}\"\n");
         let images = |name: &str| format!("{IMAGES}/{name}");
@@ -103,7 +103,7 @@ impl Truss {
         for (path, text) in &files {
             truss.write(path, text);
         }
-        // Upstream images are pinned once, and all is proposed, reviewed and merged.
+        // Pins the upstream images, and commits everything.
         truss.basegen("update").await;
         truss.commit("Add base images").await;
         truss
@@ -168,16 +168,16 @@ impl Truss {
         command
     }
 
-    /// What a command prints; it succeeds.
+    /// Returns what a command prints on stdout. It must succeed.
     async fn basegen(&self, arguments: &str) -> String {
         let output = self.command(arguments).output().await.expect("the command runs");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "basegen {arguments}: {told}");
-        assert!(!told.contains("canary-person"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "basegen {arguments}: {stderr}");
+        assert!(!stderr.contains("canary-person"));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// What a command prints on stderr; it fails with this exit code.
+    /// Returns what a command prints. It must fail with this exit code.
     async fn refusal(&self, arguments: &str, code: i32) -> String {
         let output = self.command(arguments).output().await.expect("the command runs");
         assert_eq!(output.status.code(), Some(code), "basegen {arguments}");
@@ -189,7 +189,7 @@ impl Truss {
         serde_json::from_str(&self.basegen(arguments).await).expect("JSON")
     }
 
-    /// The images of a version, by their tags, and which of them its run built.
+    /// Returns the digests of the images of a version, by their names without the version.
     fn images(&self, version: &str) -> BTreeMap<String, Digest> {
         let paths = ["baseten/truss-server-base", "baseten/truss-training-base"];
         let tags = paths.into_iter().flat_map(|path| {
@@ -205,7 +205,7 @@ impl Truss {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
+async fn images_are_released_only_if_they_changed() {
     let truss = Truss::new(SAME_VERSION).await;
     truss.basegen("--push").await;
     let first = truss.images("v0.13.0");
@@ -240,7 +240,7 @@ async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
     // Each row of the table has the images of all Python versions.
     assert_eq!(proposed(&format!("{IMAGES}/README.md")).matches("-v0.14.0`").count(), 4);
     assert_eq!(truss.github.file("main", "pyproject.toml").as_deref(), Some(PYPROJECT));
-    assert_eq!(truss.git(&["status", "--porcelain"]).await, "", "the clone is left alone");
+    assert_eq!(truss.git(&["status", "--porcelain"]).await, "", "changes in the clone");
     let body = truss.github.with(|store| store.pulls[0].body.clone());
     for (name, digest) in &second {
         assert!(body.contains(&digest.to_string()), "{name} is not in:\n{body}");

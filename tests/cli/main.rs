@@ -1,6 +1,6 @@
-//! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
+//! Commands without an engine: their arguments, output, exit code and files.
 //!
-//! Each command has a folder. [`output`] and [`security`] are about all of them.
+//! Each command has a folder. [`output`] and [`security`] test all of them.
 
 #[path = "../harness/mod.rs"]
 mod harness;

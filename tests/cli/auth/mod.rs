@@ -1,4 +1,4 @@
-//! `basegen auth check`, as it is typed, with registries that ask.
+//! `basegen auth check` with registries that require credentials.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::harness::auth::cloud::Cloud;
 use crate::harness::auth::ecr::EcrApi;
 use crate::harness::auth::proxy::{AuthScheme, ProtectedRegistry, RegistryProxy};
 
-/// What nothing that is printed may ever hold.
+/// A secret that must not be in any output.
 const CANARY: &str = "canary-71ab";
 
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -34,10 +34,10 @@ plain_http = true
 plain_http = true
 "#;
 
-/// A token of GitHub's where the user's name should be.
+/// A token of GitHub in place of the user name.
 const USER: &str = "ghp_canary71ab";
 
-/// A matrix that pushes to `ghcr.io` and pulls from `nvcr.io`, and the way to both.
+/// A matrix that pushes to `ghcr.io` and pulls from `nvcr.io`, and a proxy with these registries.
 struct Project {
     folder: tempfile::TempDir,
     proxy: RegistryProxy,
@@ -63,8 +63,8 @@ impl Project {
         project
     }
 
-    /// The same, with all the credentials that it takes.
-    async fn known() -> Self {
+    /// Creates a project with credentials for both registries.
+    async fn with_credentials() -> Self {
         let mut project = Self::new().await;
         project.pair("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}"));
         project.write(
@@ -91,7 +91,7 @@ impl Project {
         self.variables.push((variable.to_owned(), value.to_owned()));
     }
 
-    /// How the command ends and what it prints, which is searched for the canary first.
+    /// Returns the exit status and the output of the command, and asserts that it contains no secret.
     fn check(&self, arguments: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
         command.args(["auth", "check"]).args(arguments.split_whitespace());
@@ -115,26 +115,26 @@ impl Project {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_is_allowed() {
-    let project = Project::known().await;
+async fn accepts_credentials_for_push_and_pull() {
+    let project = Project::with_credentials().await;
     assert_snapshot!(project.check(""));
     assert_snapshot!(project.check("nvcr.io --format json"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_let_in() {
+async fn reports_missing_credentials() {
     assert_snapshot!(Project::new().await.check(""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_password_is_wrong() {
+async fn reports_a_wrong_password() {
     let mut project = Project::new().await;
     project.pair("DOCKER_REGISTRY_GHCR_IO", &format!("me:{CANARY}x"));
     assert_snapshot!(project.check("ghcr.io"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_token_without_a_token_server() {
+async fn reports_an_identity_token_that_the_registry_does_not_support() {
     let project = Project::new().await;
     project.proxy.add_registry("ghcr.io", ProtectedRegistry::new(AuthScheme::Basic, "me", CANARY));
     let config = format!(r#"{{"auths": {{"ghcr.io": {{"identitytoken": "{CANARY}"}}}}}}"#);
@@ -143,8 +143,8 @@ async fn an_identity_token_without_a_token_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_user_may_only_pull() {
-    let project = Project::known().await;
+async fn reports_a_missing_permission_to_push() {
+    let project = Project::with_credentials().await;
     let registry = ProtectedRegistry {
         allowed_actions: &["pull"],
         ..ProtectedRegistry::new(AuthScheme::Basic, "me", CANARY)
@@ -155,41 +155,44 @@ async fn the_user_may_only_pull() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_variable_cannot_be_read() {
-    let mut project = Project::known().await;
+async fn reports_an_invalid_variable() {
+    let mut project = Project::with_credentials().await;
     project.variables.clear();
     project.variable("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}"));
     assert_snapshot!(project.check("ghcr.io"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registry_cannot_be_reached() {
-    let mut project = Project::known().await;
-    // A port on which nobody listens.
+async fn reports_an_unreachable_registry() {
+    let mut project = Project::with_credentials().await;
+    // No server listens on this port.
     project.variable("http_proxy", "http://127.0.0.1:1");
     assert_snapshot!(project.check("ghcr.io"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_base_is_not_there() {
-    let project = Project::known().await;
+async fn reports_a_missing_base_image() {
+    let project = Project::with_credentials().await;
     project.write("dockerfiles/Dockerfile.hbs", "FROM nvcr.io/acme/base:2\n");
     assert_snapshot!(project.check("nvcr.io"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_that_is_named_by_its_digest() {
-    let project = Project::known().await;
+async fn finds_base_images_by_digest() {
+    let project = Project::with_credentials().await;
     let from = |digit: &str| format!("FROM nvcr.io/acme/base@sha256:{}\n", digit.repeat(64));
     project.write("dockerfiles/Dockerfile.hbs", &from("0"));
     assert!(project.check("nvcr.io").starts_with("exit status: 0"));
     project.write("dockerfiles/Dockerfile.hbs", &from("1"));
-    let told = project.check("nvcr.io");
-    assert!(told.starts_with("exit status: 9") && told.contains("base@sha256:111"), "{told}");
+    let printed = project.check("nvcr.io");
+    assert!(
+        printed.starts_with("exit status: 9") && printed.contains("base@sha256:111"),
+        "{printed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_the_user_s_place_is_not_shown() {
+async fn hides_a_token_in_place_of_the_user_name() {
     let mut project = Project::new().await;
     project
         .proxy
@@ -199,7 +202,7 @@ async fn a_token_in_the_user_s_place_is_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_aws_are_told_by_their_method() {
+async fn reports_the_authentication_method_of_aws_keys() {
     let mut project = Project::new().await;
     let table = format!("\n[registries.\"{ECR}\"]\nauth_method = \"AWS_IAM\"\nplain_http = true\n");
     project.write("matrix.toml", &format!("{MATRIX}{table}"));
@@ -215,7 +218,7 @@ async fn keys_of_aws_are_told_by_their_method() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_of_aws_is_named() {
+async fn names_the_aws_profile() {
     let mut project = Project::new().await;
     let cloud = Cloud::start().await;
     project.write("matrix.toml", &format!("{MATRIX}\n[registries.\"{ECR}\"]\nplain_http = true\n"));
@@ -242,6 +245,6 @@ async fn a_profile_of_aws_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_the_matrix_does_not_use() {
-    assert_snapshot!(Project::known().await.check("gcr.io"));
+async fn rejects_a_registry_that_the_matrix_does_not_use() {
+    assert_snapshot!(Project::with_credentials().await.check("gcr.io"));
 }

@@ -1,11 +1,11 @@
-//! What is said when there is no engine that can build.
+//! Errors before a build starts: engines, outputs and secrets.
 
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::Project;
 
 #[test]
-fn an_engine_that_does_not_answer() {
+fn reports_an_engine_that_does_not_answer() {
     let project = Project::new();
     let mut command = project.basegen("--python 3.11");
     command.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
@@ -13,7 +13,7 @@ fn an_engine_that_does_not_answer() {
 }
 
 #[test]
-fn an_engine_that_is_only_reached_through_ssh() {
+fn rejects_an_engine_behind_ssh() {
     let project = Project::new();
     let mut command = project.basegen("--python 3.11");
     command.env("DOCKER_HOST", "ssh://builder@example.org");
@@ -21,12 +21,12 @@ fn an_engine_that_is_only_reached_through_ssh() {
 }
 
 #[test]
-fn an_output_that_is_none() {
+fn rejects_an_unknown_output() {
     assert_cmd_snapshot!(Project::new().basegen("--output docker:x"));
 }
 
 #[test]
-fn a_secret_that_is_not_there() {
+fn reports_missing_secrets_and_certificates() {
     assert_cmd_snapshot!(Project::new().basegen("--secret id=token,env=THE_TOKEN"));
     assert_cmd_snapshot!(Project::new().basegen("--secret token"));
     assert_cmd_snapshot!(Project::new().basegen("--ca-certificates VERSION"));

@@ -1,50 +1,50 @@
-//! What is refused, in which words, and with which exit code.
+//! Errors in arguments and in the matrix, with their exit codes.
 
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{MATRIX, Project};
 
 #[test]
-fn a_value_that_does_not_exist() {
+fn rejects_an_unknown_value() {
     assert_cmd_snapshot!(Project::new().basegen("--python 3.8 --dry-run"));
 }
 
 #[test]
-fn a_combination_that_is_excluded() {
+fn rejects_an_excluded_combination() {
     assert_cmd_snapshot!(Project::new().basegen("--python 3.9 --gpu --dry-run"));
 }
 
 #[test]
-fn an_axis_that_the_matrix_has_not() {
+fn rejects_an_unknown_axis() {
     assert_cmd_snapshot!(Project::new().basegen("list --live-reload"));
     assert_cmd_snapshot!(Project::new().basegen("list --only job-type"));
 }
 
 #[test]
-fn arguments_before_a_command() {
+fn rejects_arguments_before_a_command() {
     assert_cmd_snapshot!(Project::new().basegen("--python 3.9 plan"));
 }
 
 #[test]
-fn a_missing_matrix() {
+fn reports_a_missing_matrix() {
     assert_cmd_snapshot!(Project::new().basegen("plan -f gone.toml"));
 }
 
 #[test]
-fn commands_that_the_main_call_stands_in_for() {
+fn suggests_options_for_commands_that_do_not_exist() {
     for command in ["build", "push"] {
         assert_cmd_snapshot!(command, Project::new().basegen(command));
     }
 }
 
 #[test]
-fn a_tag_must_differ_between_images() {
+fn rejects_a_tag_that_several_images_share() {
     assert_cmd_snapshot!(Project::new().basegen("--tag v1"));
     assert_cmd_snapshot!(Project::new().basegen("--tag {{variant}}-{{pr}}"));
 }
 
 #[test]
-fn a_matrix_in_a_folder_above_is_named() {
+fn suggests_the_matrix_in_a_parent_folder() {
     let project = Project::new();
     let mut command = project.basegen("plan");
     command.current_dir(project.path().join("dockerfiles"));
@@ -52,7 +52,7 @@ fn a_matrix_in_a_folder_above_is_named() {
 }
 
 #[test]
-fn a_missing_version() {
+fn reports_a_missing_version() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"", ""));
     assert_cmd_snapshot!(project.basegen("list"));
@@ -62,15 +62,15 @@ fn a_missing_version() {
 }
 
 #[test]
-fn two_variants_with_one_name() {
+fn rejects_two_variants_with_the_same_name() {
     assert_cmd_snapshot!(Project::new().basegen("list --repository acme/base"));
-    // One that a later run would overwrite is refused too.
+    // A later run with the other variant would overwrite the image.
     let part = "list --repository acme/base --job-type server";
     assert_cmd_snapshot!(Project::new().basegen(part));
 }
 
 #[test]
-fn one_variant_with_one_name_twice() {
+fn rejects_an_alias_that_equals_the_version_tag() {
     let project = Project::new();
     let alias = "[\"{{variant}}-{{version}}\"]";
     project.write("matrix.toml", &MATRIX.replace("[\"{{variant}}-latest\"]", alias));
@@ -78,7 +78,7 @@ fn one_variant_with_one_name_twice() {
 }
 
 #[test]
-fn names_that_no_registry_takes() {
+fn rejects_invalid_image_names() {
     assert_cmd_snapshot!(Project::new().basegen("list --registry https://ghcr.io"));
     assert_cmd_snapshot!(Project::new().basegen("list --repository Acme/{{job_type}}"));
     assert_cmd_snapshot!(Project::new().basegen("list --repository {{jobtype}}"));
@@ -87,8 +87,8 @@ fn names_that_no_registry_takes() {
 }
 
 #[test]
-fn a_value_that_no_name_can_hold_is_shown_at_its_place() {
-    let refused = |from: &str, to: &str| {
+fn locates_values_that_make_a_name_invalid() {
+    let refusal = |from: &str, to: &str| {
         let project = Project::new();
         assert!(MATRIX.contains(from), "{from}");
         project.write("matrix.toml", &MATRIX.replace(from, to));
@@ -99,20 +99,20 @@ fn a_value_that_no_name_can_hold_is_shown_at_its_place() {
     let tag = |tag: &str| format!("aliases = [\"{tag}\"]");
     let aliases = tag("{{variant}}-latest");
     let all = [
-        refused("\"3.11\"]", "\"3.11+cu128\"]"),
-        refused("tag = \"\" }, {", "tag = \"a+b\" }, {"),
-        refused("value = \"training\"", "value = \"Training\""),
-        refused("acme/{{job_type}}-base", "Acme/{{job_type}}-base"),
-        refused(&aliases, &tag("{{python}}+{{gpu}}")),
-        refused(&aliases, &tag(&format!("{{{{variant}}}}-{}", "x".repeat(120)))),
-        refused(&aliases, &tag("{{python}}")),
-        refused("acme/{{job_type}}-base", "acme/base"),
+        refusal("\"3.11\"]", "\"3.11+cu128\"]"),
+        refusal("tag = \"\" }, {", "tag = \"a+b\" }, {"),
+        refusal("value = \"training\"", "value = \"Training\""),
+        refusal("acme/{{job_type}}-base", "Acme/{{job_type}}-base"),
+        refusal(&aliases, &tag("{{python}}+{{gpu}}")),
+        refusal(&aliases, &tag(&format!("{{{{variant}}}}-{}", "x".repeat(120)))),
+        refusal(&aliases, &tag("{{python}}")),
+        refusal("acme/{{job_type}}-base", "acme/base"),
     ];
     insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]
-fn a_version_is_no_misspelling_of_another() {
+fn suggests_no_other_version_for_an_unknown_one() {
     assert_cmd_snapshot!(Project::new().basegen("list --python 3.15"));
     assert_cmd_snapshot!(Project::new().basegen("list --variant 3.15-gpu-server"));
     assert_cmd_snapshot!(Project::new().basegen("list --variant 3.11-gpu-sever"));
@@ -120,7 +120,7 @@ fn a_version_is_no_misspelling_of_another() {
 }
 
 #[test]
-fn a_matrix_with_mistakes() {
+fn reports_an_unknown_key() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("aliases", "alises"));
     assert_cmd_snapshot!(project.basegen("plan"));

@@ -1,4 +1,4 @@
-//! What a run leaves on its machine, and what it takes from there: a lock.
+//! Files of basegen on the machine of a run: the lock, and journals of earlier versions.
 
 use std::process::{Command, Output};
 
@@ -26,7 +26,7 @@ fn project(registry: &FakeRegistry) -> Project {
     project
 }
 
-/// A release of `project` on a machine without an engine and without a home.
+/// Returns a command that releases `project` without an engine and without a home folder.
 fn push(project: &Project) -> Command {
     let mut command = basegen("--push --version-tag v1");
     command.current_dir(project.path()).env("DOCKER_HOST", "unix:///nowhere/docker.sock");
@@ -37,9 +37,9 @@ async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("it runs")
 }
 
-/// A journal of an earlier basegen names another image than the staging tag.
+/// The journal of an earlier version of basegen names another image than the staging tag.
 #[tokio::test]
-async fn a_journal_does_not_overrule_the_registry() {
+async fn the_registry_takes_precedence_over_a_journal() {
     let registry = FakeRegistry::start().await;
     let project = project(&registry);
     let variant = variants(&project.path().join("matrix.toml"), "v1").remove(0);
@@ -79,8 +79,8 @@ async fn without_a_home_the_lock_is_not_in_the_checkout() {
             command.env("HOME", ".").env("XDG_STATE_HOME", "state");
         }
         let output = output(command).await;
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(5), "there is no engine: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "there is no engine: {stderr}");
         for folder in [".basegen", ".local", "state"] {
             assert!(!project.path().join(folder).exists(), "{folder}");
         }
@@ -91,7 +91,7 @@ async fn without_a_home_the_lock_is_not_in_the_checkout() {
 }
 
 #[tokio::test]
-async fn two_releases_on_one_machine_cannot_meet() {
+async fn rejects_concurrent_releases_on_one_machine() {
     let registry = FakeRegistry::start().await;
     let project = project(&registry);
     let state = project.path().join("state");
@@ -108,8 +108,8 @@ async fn two_releases_on_one_machine_cannot_meet() {
     let first = tokio::spawn(output(run()));
     hangs.wait_until_used().await;
     let second = output(run()).await;
-    let told = String::from_utf8_lossy(&second.stderr);
-    assert!(told.contains("another basegen is publishing these images"), "{told}");
+    let stderr = String::from_utf8_lossy(&second.stderr);
+    assert!(stderr.contains("another basegen is publishing these images"), "{stderr}");
     assert_eq!(second.status.code(), Some(1));
     hangs.release();
     first.await.expect("it ends");

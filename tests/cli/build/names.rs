@@ -1,5 +1,5 @@
-//! The commands of <https://github.com/basetenlabs/truss>'s base image documentation: each of
-//! them runs unchanged behind `basegen`, on the matrix of this repository.
+//! The arguments in the documentation of <https://github.com/basetenlabs/truss>'s base images. `basegen` accepts all of them
+//! unchanged, with the matrix of this repository.
 
 use crate::harness::project::{MATRIX, Project, basegen, stdout};
 
@@ -9,14 +9,14 @@ fn names(arguments: &str) -> Vec<String> {
 }
 
 #[test]
-fn one_image_is_named_as_the_documentation_names_it() {
+fn lists_the_name_of_the_documented_image() {
     let arguments =
         "--live-reload y --use-gpu y --python-version 3.9 --version-tag v0.2.2 --job-type server";
     assert_eq!(names(arguments), ["baseten/truss-server-base:3.9-gpu-reload-v0.2.2"]);
 }
 
 #[test]
-fn without_a_selection_all_images_are_named() {
+fn lists_all_images_without_a_selection() {
     let all = names("--version-tag v0.2.2 --push");
     assert_eq!(all.len(), 48);
     let mut expected = Vec::new();
@@ -31,19 +31,19 @@ fn without_a_selection_all_images_are_named() {
 }
 
 #[test]
-fn the_older_spellings_mean_what_they_meant() {
+fn accepts_the_options_of_the_earlier_script() {
     let same = |older: &str, newer: &str| assert_eq!(names(older), names(newer), "{older}");
     same("--python-version 3.9 --use-gpu n", "--python 3.9 --no-gpu");
     same("--python-version all --use-gpu both --live-reload both --job-type all", "");
     same("--live-reload n --use-gpu y --skip-login --no-push", "--no-live-reload --gpu");
     same("--live-reload", "--live-reload y");
-    // Flags of argparse have a form that takes them back, and a value that may be left out.
+    // Flags of argparse have a negation, and an optional value.
     same("--use-gpu --python 3.9", "--gpu --python 3.9");
     same("--python 3.9 --use-gpu --no-skip-login", "--python 3.9 --gpu");
     same("--no-dry-run", "");
     same("--version-tag --push", "--push");
     same("--python 3.9 --version-tag", "--python 3.9");
-    // The last one counts; what is built is told by the error that there is no engine.
+    // The last flag wins. The error about a missing engine shows that this is not a dry run.
     let mut command = basegen("--dry-run --no-dry-run --python 3.9 --job-type server");
     command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     let output = command.output().expect("basegen runs");
@@ -52,7 +52,7 @@ fn the_older_spellings_mean_what_they_meant() {
 }
 
 #[test]
-fn a_scheme_before_a_name_is_refused_where_it_is_written() {
+fn locates_url_schemes_in_image_names() {
     let project = Project::new();
     let with = |key: &str, value: &str| {
         let line = MATRIX.lines().find(|line| line.starts_with("repository")).expect("a key");
@@ -76,7 +76,7 @@ fn a_scheme_before_a_name_is_refused_where_it_is_written() {
 
 /// A script whose variable is empty must not release under the matrix' own version.
 #[test]
-fn an_empty_version_is_refused() {
+fn rejects_an_empty_version() {
     for arguments in [vec!["list", "--version-tag="], vec!["list", "--version-tag", ""]] {
         let output = basegen("").args(&arguments).output().expect("basegen runs");
         let printed = String::from_utf8_lossy(&output.stderr);
@@ -85,7 +85,7 @@ fn an_empty_version_is_refused() {
 }
 
 #[test]
-fn documented_selections_choose_what_they_say() {
+fn documented_selections_select_the_documented_images() {
     assert_eq!(names("--python 3.11 --gpu --push").len(), 4);
     assert_eq!(names("--python 3.9 --no-gpu --job-type server").len(), 2);
     assert_eq!(names("--python >=3.10,<3.13").len(), 24);
@@ -98,7 +98,7 @@ fn documented_selections_choose_what_they_say() {
 }
 
 #[test]
-fn parts_that_are_empty_leave_no_joint() {
+fn empty_parts_of_a_tag_leave_no_separator() {
     let project = Project::new();
     let keys = "tag = \"{{python}}-{{gpu}}-{{version}}\"\naliases = [\"{{python}}_{{gpu}}\"]";
     project.write("matrix.toml", &MATRIX.replace("aliases = [\"{{variant}}-latest\"]", keys));
@@ -113,7 +113,7 @@ fn parts_that_are_empty_leave_no_joint() {
 }
 
 #[test]
-fn a_platform_that_is_named_twice_is_one() {
+fn ignores_a_duplicate_platform() {
     let arguments = "plan --offline --format json --platform linux/amd64 --platform linux/x86_64";
     let plan = stdout(Project::new().basegen(arguments));
     let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
@@ -121,7 +121,7 @@ fn a_platform_that_is_named_twice_is_one() {
 }
 
 #[test]
-fn the_name_follows_version_registry_and_repository() {
+fn names_contain_the_version_registry_and_repository() {
     let one = "--python 3.11 --gpu --live-reload --job-type server";
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(names(one), [format!("baseten/truss-server-base:3.11-gpu-reload-v{version}")]);

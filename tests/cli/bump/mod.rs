@@ -1,4 +1,4 @@
-//! `basegen bump`: a new version, in every place that says it.
+//! `basegen bump`: writes a new version to each of its places.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -6,7 +6,7 @@ use insta_cmd::assert_cmd_snapshot;
 use crate::harness::digest_registry::Registry;
 use crate::harness::project::{MATRIX, Project, commit, committed_project, git, stdout};
 
-/// A project whose version is in two files, with a table of images in its README.
+/// Creates a project whose version is in two files, with a table of images in its README.
 fn project() -> Project {
     let project = Project::new();
     let version = "[version]\nfile = \"pyproject.toml\"\nkey = \"project.version\"\nprefix = \"v\"\n\
@@ -27,7 +27,7 @@ fn read(project: &Project, path: &str) -> String {
 }
 
 #[test]
-fn all_places_and_the_readme_follow() {
+fn updates_all_places_and_the_readme() {
     let project = project();
     let before = ["pyproject.toml", "acme/util.py", "README.md"].map(|path| read(&project, path));
     assert_snapshot!("dry_run", stdout(project.basegen("bump minor --dry-run")));
@@ -51,7 +51,7 @@ fn all_places_and_the_readme_follow() {
 }
 
 #[test]
-fn a_prefix_may_hold_digits_and_an_epoch_has_no_tag() {
+fn accepts_a_prefix_with_digits_and_rejects_an_epoch() {
     let project = Project::new();
     let version = "file = \"VERSION\"\nprefix = \"base2-\"\n";
     project.write("matrix.toml", &MATRIX.replace("file = \"VERSION\"\n", version));
@@ -62,7 +62,7 @@ fn a_prefix_may_hold_digits_and_an_epoch_has_no_tag() {
 }
 
 #[test]
-fn what_is_unclear_edits_nothing() {
+fn ambiguous_places_and_versions_are_errors() {
     let project = project();
     let before = read(&project, "pyproject.toml");
     project.write("acme/util.py", "# BASE_IMAGE_VERSION_TAG = 'v1.2.3'\n");
@@ -83,9 +83,9 @@ fn what_is_unclear_edits_nothing() {
         "downgrade_without_version",
         project.basegen("bump patch --allow-downgrade")
     );
-    assert_cmd_snapshot!("no_word_for_it", project.basegen("bump 1.3.0-nightly.1"));
+    assert_cmd_snapshot!("unsupported_prerelease", project.basegen("bump 1.3.0-nightly.1"));
     assert_eq!(read(&project, "pyproject.toml"), before);
-    // What they say does not matter for a version that is given.
+    // An explicit version does not depend on the current one.
     project.write("README.md", "<!-- images: -->\n<!-- end of images -->\n");
     assert_cmd_snapshot!("given", project.basegen("bump v1.2.3"));
     project.write(
@@ -98,7 +98,7 @@ fn what_is_unclear_edits_nothing() {
 }
 
 #[test]
-fn a_range_of_commits_decides() {
+fn bumps_if_a_range_of_commits_changed_images() {
     let project = committed_project();
     assert_cmd_snapshot!("since_nothing", project.basegen("bump patch --if-changed --since first"));
     project.write("dockerfiles/server.txt", "changed\n");
@@ -110,7 +110,7 @@ fn a_range_of_commits_decides() {
 }
 
 #[test]
-fn the_matrix_may_be_in_a_folder_below() {
+fn accepts_a_matrix_in_a_subfolder() {
     let project = Project::new();
     let version = "file = \"../pyproject.toml\"\nkey = \"project.version\"\n\
         [[version.also]]\nfile = \"VERSION\"\n[generated]\nreadme = \"README.md\"";
@@ -138,7 +138,7 @@ fn the_matrix_may_be_in_a_folder_below() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told() {
+fn reports_why_a_version_cannot_be_written() {
     let project = project();
     assert_cmd_snapshot!("local_version", project.basegen("bump 1.3.0+cu128"));
     project.write("pyproject.toml", &format!("[project]\nversion = \"1.{}.0\"\n", u64::MAX - 1));
@@ -154,7 +154,7 @@ fn what_is_in_the_way_is_told() {
 }
 
 #[test]
-fn one_file_may_have_two_names() {
+fn combines_edits_of_a_file_with_two_paths() {
     let project = project();
     let matrix = read(&project, "matrix.toml").replace("\"README.md\"", "\"./README.md\"");
     let also = "[[version.also]]\nfile = \"README.md\"\npattern = 'pull acme:(?P<version>\\S+)'\n";
@@ -168,14 +168,14 @@ fn one_file_may_have_two_names() {
 }
 
 #[test]
-fn places_are_relative_to_the_matrix() {
+fn rejects_an_absolute_path() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("\"VERSION\"", "\"/etc/version\""));
     assert_cmd_snapshot!("absolute_place", project.basegen("bump patch"));
 }
 
 #[test]
-fn github_reads_the_answer_from_its_file() {
+fn writes_outputs_to_the_file_of_github() {
     let project = committed_project();
     let file = project.path().join("outputs");
     let mut command = project.basegen("bump patch --format github --dry-run");
@@ -196,7 +196,7 @@ fn github_reads_the_answer_from_its_file() {
 }
 
 #[test]
-fn an_unreleased_version_stays() {
+fn keeps_an_unreleased_version() {
     let registry = Registry::start();
     let project = Project::new();
     let matrix =
@@ -208,9 +208,9 @@ fn an_unreleased_version_stays() {
     assert_eq!(read(&project, "VERSION"), "v1.2.3\n");
 }
 
-/// The matrix' folder is the current one, whose path is empty.
+/// The matrix is in the current folder, whose path is empty.
 #[test]
-fn the_lock_of_a_workspace_follows() {
+fn updates_the_lock_file_of_a_workspace() {
     let project = Project::new();
     let version = "file = \"Cargo.toml\"\nkey = \"workspace.package.version\"\n";
     project.write("matrix.toml", &MATRIX.replace("file = \"VERSION\"\n", version));

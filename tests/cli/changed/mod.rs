@@ -1,11 +1,11 @@
-//! `basegen changed`: did the version change, and must images be built?
+//! `basegen changed`: reports whether the version changed, and which images must be built.
 
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{MATRIX, commit, committed_project};
 
 #[test]
-fn the_version_and_the_images_are_told_apart() {
+fn distinguishes_changes_of_the_version_and_of_images() {
     let project = committed_project();
     assert_cmd_snapshot!("nothing", project.basegen("changed --since first --exit-code"));
     project.write("VERSION", "v1.3.0\n");
@@ -17,17 +17,17 @@ fn the_version_and_the_images_are_told_apart() {
     project.write("dockerfiles/server.txt", "changed\n");
     assert_cmd_snapshot!("both", project.basegen("changed --since first"));
     let mut json = project.basegen("changed --since first --format json");
-    let told = json.output().expect("the command runs").stdout;
-    let mut told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
-    assert_eq!(told["commit"].take().as_str().map(str::len), Some(40));
-    insta::assert_snapshot!("json", serde_json::to_string_pretty(&told).expect("JSON"));
+    let document = json.output().expect("the command runs").stdout;
+    let mut document: serde_json::Value = serde_json::from_slice(&document).expect("JSON");
+    assert_eq!(document["commit"].take().as_str().map(str::len), Some(40));
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&document).expect("JSON"));
     assert_cmd_snapshot!("both_github", project.basegen("changed --since first --format github"));
     commit(&project, "second");
     assert_cmd_snapshot!("second", project.basegen("changed --since second"));
 }
 
 #[test]
-fn the_place_of_the_version_may_have_moved() {
+fn reads_the_earlier_version_from_its_earlier_place() {
     let project = committed_project();
     project.write(
         "matrix.toml",
@@ -42,7 +42,7 @@ fn the_place_of_the_version_may_have_moved() {
 }
 
 #[test]
-fn a_version_that_was_unclear_then_is_told() {
+fn reports_an_earlier_version_that_cannot_be_read() {
     let project = committed_project();
     project.write("VERSION", "one\ntwo\n");
     commit(&project, "broken");
@@ -53,7 +53,7 @@ fn a_version_that_was_unclear_then_is_told() {
 }
 
 #[test]
-fn what_is_gone_is_not_built() {
+fn removed_variants_are_not_built() {
     let project = committed_project();
     let fewer = MATRIX.replace(r#"python = ["3.9", "3.11"]"#, r#"python = ["3.11"]"#);
     let fewer = fewer.split("[[exclude]]").next().expect("a matrix").to_owned();

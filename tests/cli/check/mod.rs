@@ -1,4 +1,4 @@
-//! `basegen check`: whether everything that repeats something is in step with it.
+//! `basegen check`: finds drift between the version, the lock, generated files and the registry.
 
 mod published;
 
@@ -10,7 +10,7 @@ const LOCK: &str = "schema = 1\n\n[images]\n\
     \"docker.io/library/python:3.11\" = \"sha256:1111111111111111111111111111111111111111111111111111111111111111\"\n\
     \"docker.io/library/python:3.9\" = \"sha256:2222222222222222222222222222222222222222222222222222222222222222\"\n";
 
-/// A project in which everything is in step.
+/// Creates a project without drift.
 fn project() -> Project {
     let project = Project::new();
     let more = "[[version.also]]\nfile = \"util.py\"\nconstant = \"TAG\"\n\
@@ -28,16 +28,16 @@ fn project() -> Project {
 }
 
 #[test]
-fn what_is_in_step_is_fine() {
+fn succeeds_without_drift() {
     let project = project();
-    assert_cmd_snapshot!("fine", project.basegen("check --offline"));
-    assert_cmd_snapshot!("fine_json", project.basegen("check --offline --format json"));
-    assert_cmd_snapshot!("bare", Project::new().basegen("check --offline"));
+    assert_cmd_snapshot!("no_drift", project.basegen("check --offline"));
+    assert_cmd_snapshot!("no_drift_json", project.basegen("check --offline --format json"));
+    assert_cmd_snapshot!("minimal_project", Project::new().basegen("check --offline"));
     assert!(project.path().join("rendered/3.9-server/Dockerfile").exists());
 }
 
 #[test]
-fn each_finding_is_a_line() {
+fn prints_a_line_for_each_finding() {
     let project = project();
     project.write("util.py", "import os\n\nTAG = 'v1.2.2'\n");
     let schema = stdout(project.basegen("schema")).replace("A matrix of", "An old matrix of");
@@ -54,12 +54,12 @@ fn each_finding_is_a_line() {
     let mut actions = project.basegen("check --offline");
     actions.env("GITHUB_ACTIONS", "true");
     assert_cmd_snapshot!("findings_under_actions", actions);
-    // What basegen did not write, and what nobody but a registry knows, stays.
+    // Files that basegen did not write, and pins that need a registry, are not fixed.
     assert_cmd_snapshot!("fixed", project.basegen("check --offline --fix"));
 }
 
 #[test]
-fn what_cannot_be_read_is_a_finding_too() {
+fn unreadable_files_are_findings() {
     let project = project();
     project.write("util.py", "TAG = 'v1'\nTAG = 'v2'\n");
     project.write("README.md", "# Acme\n");
@@ -72,7 +72,7 @@ fn what_cannot_be_read_is_a_finding_too() {
 }
 
 #[test]
-fn a_schema_is_looked_for_where_the_matrix_says() {
+fn checks_the_schema_that_the_matrix_names() {
     let project = Project::new();
     project.write("matrix.toml", &format!("#:schema schemas/matrix.json\n{MATRIX}"));
     assert_cmd_snapshot!("schema_gone", project.basegen("check --offline"));
@@ -83,7 +83,7 @@ fn a_schema_is_looked_for_where_the_matrix_says() {
 }
 
 #[test]
-fn nothing_but_a_schema_of_basegen_is_written_over() {
+fn overwrites_only_schemas_of_basegen() {
     let project = Project::new();
     let named = |path: &str| {
         project.write("matrix.toml", &format!("#:schema {path}\n{MATRIX}"));
@@ -94,7 +94,7 @@ fn nothing_but_a_schema_of_basegen_is_written_over() {
     assert_eq!(named("../precious").output().expect("it runs").status.code(), Some(3));
     assert_eq!(project.siblings(), [""; 0]);
     assert_eq!(fs_err::read_to_string(project.path().join("precious.json")).expect("read"), "{}\n");
-    // A link stays one.
+    // A symbolic link is followed, not replaced.
     let schema = stdout(project.basegen("schema"));
     project.write("real.json", &schema.replace("A matrix of", "An old matrix of"));
     let link = project.path().join("link.json");
@@ -105,14 +105,14 @@ fn nothing_but_a_schema_of_basegen_is_written_over() {
 }
 
 #[test]
-fn a_finding_is_where_its_text_says() {
+fn locates_a_constant_in_a_comment() {
     let project = project();
     project.write("util.py", "import os\n# TAG = 'v1.2.3'\n");
     assert_cmd_snapshot!("commented_out", project.basegen("check --offline"));
 }
 
 #[test]
-fn a_matrix_that_is_wrong_is_an_error() {
+fn an_invalid_matrix_is_an_error() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("aliases", "alias"));
     assert_cmd_snapshot!("unknown_key", project.basegen("check --offline"));

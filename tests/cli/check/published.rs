@@ -1,4 +1,4 @@
-//! `basegen check` and `basegen bump --if-changed`, where there is a registry to ask.
+//! `basegen check`, `status`, `plan` and `bump --if-changed` with a registry.
 
 use basegen::image::Digest;
 use insta::assert_snapshot;
@@ -16,13 +16,12 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 struct Released {
     registry: FakeRegistry,
     project: Project,
-    /// What the registry runs on.
-    #[expect(dead_code, reason = "it is kept, and ends with this value")]
+    #[expect(dead_code, reason = "the registry runs on it")]
     runtime: Runtime,
 }
 
 impl Released {
-    /// The usual project, all images of its version published, with their release set.
+    /// Creates a project with all images of its version published, and their release set.
     fn new() -> Self {
         let released = Self::unreleased();
         released.publish();
@@ -49,17 +48,17 @@ impl Released {
         Self { registry, project, runtime }
     }
 
-    /// Puts images and the set of the version there, as a release leaves them.
+    /// Publishes the images and the release set of the version, as a release does.
     fn publish(&self) {
         self.publish_as(|path, tag, labels| self.image(path, tag, "amd64", labels));
     }
 
-    /// The same with images that `put` puts there, under a path and a tag and with labels.
+    /// Publishes images that `put` creates with a path, a tag and labels.
     fn publish_as(&self, put: impl Fn(&str, &str, &serde_json::Value) -> Digest) {
         self.publish_listed(put, str::to_owned);
     }
 
-    /// The same with a set that lists each image under the name that `listed` makes of its own.
+    /// Publishes a release set that lists each image under the name that `listed` returns for it.
     fn publish_listed(
         &self,
         put: impl Fn(&str, &str, &serde_json::Value) -> Digest,
@@ -106,7 +105,7 @@ impl Released {
         }
     }
 
-    /// Puts an image of one platform there.
+    /// Publishes an image for one platform.
     fn image(
         &self,
         path: &str,
@@ -120,21 +119,21 @@ impl Released {
         self.registry.add_image(path, tag, &config)
     }
 
-    /// How a command ends and what it says, the registry's port left out.
+    /// Returns the output and the exit code of a command, without the port of the registry.
     fn output(&self, arguments: &str) -> String {
         output(self.project.basegen(arguments)).replace(&self.registry.host(), "REGISTRY")
     }
 }
 
 #[test]
-fn a_whole_release_is_in_step() {
+fn a_complete_release_has_no_drift() {
     let released = Released::new();
     assert_snapshot!("whole", released.output("check"));
     assert_snapshot!("whole_and_required", released.output("check --released"));
 }
 
 #[test]
-fn a_release_that_is_not_whole_is_told() {
+fn reports_missing_tags_variants_and_platforms() {
     let released = Released::new();
     let path = "acme/server-base";
     released.registry.remove_tag(path, "3.9-v1.2.3");
@@ -150,22 +149,22 @@ fn a_release_that_is_not_whole_is_told() {
 }
 
 #[test]
-fn an_index_must_have_what_it_lists() {
+fn an_index_without_one_of_its_images_is_incomplete() {
     let released = Released::unreleased();
     let text = released.project.path().join("matrix.toml");
     let matrix = fs_err::read_to_string(&text).expect("the matrix");
     let both = matrix.replace("[\"linux/amd64\"]", "[\"linux/amd64\", \"linux/arm64\"]");
     released.project.write("matrix.toml", &both);
     released.publish_as(|path, tag, labels| {
-        let there = released.image(path, tag, "amd64", labels);
+        let present = released.image(path, tag, "amd64", labels);
         let entry = |digest: &Digest, architecture: &str| {
             json!({
                 "mediaType": OCI_IMAGE, "digest": digest, "size": 1,
                 "platform": { "os": "linux", "architecture": architecture },
             })
         };
-        let gone = Digest::of(b"gone");
-        let manifests = [entry(&there, "amd64"), entry(&gone, "arm64")];
+        let missing = Digest::of(b"gone");
+        let manifests = [entry(&present, "amd64"), entry(&missing, "arm64")];
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
             .to_string();
         released.registry.add_manifest(path, tag, OCI_INDEX, index.clone());
@@ -174,9 +173,9 @@ fn an_index_must_have_what_it_lists() {
     assert_snapshot!("index_with_a_gap", released.output("check"));
 }
 
-/// Nobody has to wait for the job that sets tags.
+/// The error does not wait for the job that sets tags.
 #[test]
-fn changed_images_under_a_published_version_are_refused_early() {
+fn changed_images_under_a_published_version_are_errors_in_all_commands() {
     let released = Released::new();
     released.project.write("dockerfiles/server.txt", "changed\n");
     assert_snapshot!("unbumped_check", released.output("check"));
@@ -207,7 +206,7 @@ fn a_dry_run_of_a_push_lists_builds_and_tags() {
 }
 
 #[test]
-fn a_release_is_found_with_and_without_its_v() {
+fn status_accepts_versions_with_and_without_v() {
     let released = Released::new();
     let whole = released.output("status v1.2.3");
     assert!(whole.ends_with("exit code 0"), "{whole}");
@@ -225,7 +224,7 @@ fn status_lists_the_missing_tags_of_an_incomplete_version() {
 }
 
 #[test]
-fn aliases_that_immutable_tags_forbid_are_found() {
+fn reports_aliases_in_a_registry_with_immutable_tags() {
     let released = Released::new();
     let settings =
         format!("[registries.\"{}\"]\nimmutable_tags = true\n", released.registry.host());
@@ -242,20 +241,20 @@ fn a_release_without_a_set_is_compared_by_its_tags() {
     released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
     assert_snapshot!("no_set_and_a_gap", released.output("check"));
     assert_snapshot!("no_set_status", released.output("status"));
-    // Nothing keeps an older release from moving the aliases back.
+    // Without release sets, an older release could move the aliases back.
     let merge = released.output("merge --push --progress plain");
     assert_snapshot!("no_set_merge", merge);
 }
 
 #[test]
-fn a_version_need_not_be_released() {
+fn an_unreleased_version_is_no_error_unless_required() {
     let released = Released::unreleased();
     assert_snapshot!("unreleased", released.output("check"));
     assert_snapshot!("unreleased_and_required", released.output("check --released"));
 }
 
 #[test]
-fn a_registry_that_does_not_tell_is_an_error() {
+fn a_registry_that_denies_access_is_an_error() {
     let released = Released::new();
     released.registry.set_access(Access::Basic(Account::new("user", "password")));
     let schema = stdout(released.project.basegen("schema")).replacen('{', "{ ", 1);
@@ -264,19 +263,19 @@ fn a_registry_that_does_not_tell_is_an_error() {
     assert_snapshot!("refused_plan", released.output("plan"));
     stdout(released.project.basegen("check --offline --fix"));
     assert_snapshot!("refused_bump", released.output("bump patch --if-changed"));
-    assert_snapshot!("not_asked", released.output("check --offline"));
+    assert_snapshot!("offline", released.output("check --offline"));
 }
 
 #[test]
-fn the_version_is_raised_when_images_have_changed() {
+fn bumps_the_version_once_if_images_have_changed() {
     let released = Released::new();
     assert_snapshot!("unchanged", released.output("bump patch --if-changed"));
     assert_snapshot!("unchanged_json", released.output("bump patch --if-changed --format json"));
     released.project.write("dockerfiles/server.txt", "changed\n");
     assert_snapshot!("changed_dry_run", released.output("bump patch --if-changed --dry-run"));
     assert_snapshot!("changed", released.output("bump patch --if-changed"));
-    // What has changed goes out with the version that is there now.
-    assert_snapshot!("raised_once", released.output("bump patch --if-changed"));
+    // The new version is not released yet, so it includes these changes.
+    assert_snapshot!("bumped_once", released.output("bump patch --if-changed"));
 }
 
 #[test]
@@ -325,14 +324,14 @@ fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
         released.output("plan");
         released.output("plan --version-tag v2.0.0");
         assert_eq!(other.requests().len(), 0, "{case}");
-        let asked = released.registry.requests();
-        assert!(asked.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
+        let requests = released.registry.requests();
+        assert!(requests.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
     }
 }
 
-/// They have not run on the images that are published.
+/// The new checks have not run on the published images.
 #[test]
-fn checks_that_are_new_are_planned_for_images_that_are_published() {
+fn new_checks_are_planned_for_published_images() {
     let released = Released::new();
     let path = released.project.path().join("matrix.toml");
     let matrix = fs_err::read_to_string(&path).expect("the matrix");
@@ -371,7 +370,7 @@ fn a_plan_shows_lost_gpus_and_growth() {
     assert_snapshot!("gpu_plan_permitted", released.output(&format!("plan {selected}")));
 }
 
-/// A project whose images follow the version of a product, which is now `product`.
+/// Creates a project whose images follow the version of a product, which is now `product`.
 fn followed(product: &str) -> Released {
     let released = Released::new();
     released.add("[version.follows]\nfile = \"pyproject.toml\"\nkey = \"project.version\"\n");

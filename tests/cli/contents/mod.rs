@@ -1,4 +1,4 @@
-//! Commands with a matrix that has no Dockerfile.
+//! Commands with a matrix without a Dockerfile.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -24,7 +24,7 @@ shell_commands = ["python -m app.warm_up"]
 file = "VERSION"
 "#;
 
-/// A project with the files that its images copy beside the matrix.
+/// Creates a project with the files that its images copy next to the matrix.
 fn project() -> Project {
     let project = Project::new();
     fs_err::remove_dir_all(project.path().join("dockerfiles")).expect("removed");
@@ -35,7 +35,7 @@ fn project() -> Project {
 }
 
 #[test]
-fn the_generated_dockerfile_is_printed_and_written() {
+fn render_prints_and_writes_the_generated_dockerfile() {
     let project = project();
     assert_snapshot!(stdout(project.basegen("render --python 3.13 --gpu")));
     stdout(project.basegen("render -o rendered"));
@@ -45,7 +45,7 @@ fn the_generated_dockerfile_is_printed_and_written() {
 }
 
 #[test]
-fn the_plan_says_that_the_dockerfile_is_generated() {
+fn plan_reports_that_the_dockerfile_is_generated() {
     assert_snapshot!(stdout(project().basegen("plan --offline")));
     let template = "dockerfile = \"Dockerfile.hbs\"\nshell_commands";
     let mixed = project();
@@ -58,13 +58,13 @@ fn the_plan_says_that_the_dockerfile_is_generated() {
 
 #[test]
 fn explain_lists_packages_with_their_tables() {
-    let told = stdout(project().basegen("explain 3.13-gpu"));
-    let end = told.find("names").expect("the names");
-    assert_snapshot!(&told[..end]);
+    let explained = stdout(project().basegen("explain 3.13-gpu"));
+    let end = explained.find("names").expect("the names");
+    assert_snapshot!(&explained[..end]);
 }
 
 #[test]
-fn packages_without_a_version_are_found_in_the_matrix_file() {
+fn lint_locates_packages_without_a_version_in_the_matrix() {
     assert_cmd_snapshot!(project().basegen("lint"));
 }
 
@@ -78,8 +78,8 @@ fn a_changed_package_changes_the_variants_that_have_it() {
             .map(|name| format!("\"docker.io/library/{name}-slim-bookworm\" = \"{digest}\"\n"));
         project.write("basegen.lock", &format!("{lock}{}", images.concat()));
         ["3.12", "3.12-gpu", "3.13", "3.13-gpu"].map(|variant| {
-            let told = stdout(project.basegen(&format!("explain {variant}")));
-            told.lines().last().expect("a fingerprint").to_owned()
+            let explained = stdout(project.basegen(&format!("explain {variant}")));
+            explained.lines().last().expect("a fingerprint").to_owned()
         })
     };
     let before = fingerprints();
@@ -101,7 +101,7 @@ fn a_changed_package_changes_the_variants_that_have_it() {
 }
 
 #[test]
-fn bake_gets_the_generated_dockerfiles() {
+fn export_bake_contains_the_generated_dockerfiles() {
     let project = project();
     stdout(project.basegen("export bake --offline -o bake"));
     let file =

@@ -1,4 +1,4 @@
-//! The matrices of `examples/`, each after the images of a project: all names, and what needs no engine.
+//! The matrices of `examples/`, which describe the images of other projects: their names, sizes and pages.
 //!
 //! `tests/buildkit/examples.rs` builds one image of each.
 
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::harness::project::{basegen, copy, example as folder, init_repository, stdout, write};
 
-/// An example, and what is known about the project's images.
+/// An example, and facts about the images of the project.
 struct Example {
     name: &'static str,
     images: usize,
-    /// The tags that are read from the images.
+    /// The number of tags that are read from the images.
     read_tags: usize,
     /// The version of a matrix without one.
     version: Option<&'static str>,
@@ -54,7 +54,7 @@ impl Example {
         let rendered = project.printed("render");
         assert!(rendered.matches("FROM ").count() >= self.images, "{name}");
         if !self.folder.is_empty() {
-            // As its page says.
+            // The page of the example names this command.
             project.printed("check --fix --offline");
         }
         if version.is_empty() {
@@ -67,7 +67,7 @@ impl Example {
         let tags = names.lines().count() + self.read_tags;
         let row = format!("| [{name}]({name}/README.md) | {} | {tags} |", self.images);
         assert!(page.contains(&row), "no {row}");
-        // What each commit and each day changes.
+        // Tags that depend on the commit or the date.
         let commit = project.commit();
         let filters =
             [(&commit[..12], "COMMIT"), (&commit[..7], "COMMIT"), (r"\d{4}-\d\d-\d\d", "DATE")];
@@ -151,8 +151,8 @@ fn docker_library() {
     assert_eq!(listed, expected);
 }
 
-/// Computes the tags of the official image from versions.json, by the rules of its maintainers: all versions of a release,
-/// without `latest-`, with the name of the distribution, and with a shorter one for the first of its kind.
+/// Computes the tags of the official image from versions.json by the rules of its maintainers. A tag consists of a version
+/// and the name of a distribution. The first distribution of each kind also has a shorter name, and `latest-` is omitted.
 fn official_tags() -> Vec<String> {
     let versions =
         fs_err::read_to_string(folder("docker-library").join("versions.json")).expect("versions");
@@ -238,7 +238,7 @@ fn text_embeddings_inference() {
 #[test]
 fn truss() {
     let sources = &[("bin/generate_base_images.py", 174)];
-    // A newer Truss whose images have not changed.
+    // A newer version of Truss with unchanged images.
     let files = &[
         ("pyproject.toml", "[project]\nname = \"truss\"\nversion = \"0.18.25\"\n"),
         ("truss/contexts/image_builder/util.py", "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\"\n"),
@@ -247,7 +247,6 @@ fn truss() {
     Example { name: "truss", images: 12, folder, files, sources, ..Example::DEFAULT }.check();
 }
 
-/// What the README of an example says of itself.
 #[test]
 fn each_example_has_a_page() {
     let folders = fs_err::read_dir(folder("")).expect("examples");

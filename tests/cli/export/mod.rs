@@ -1,3 +1,5 @@
+//! `basegen export bake`: the file for bake, and the contexts that it names.
+
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{Project, stdout};
@@ -13,11 +15,11 @@ fn the_file_contains_all_properties_of_an_image() {
     let project = Project::new();
     insta::assert_snapshot!(exported(&project, "--offline --python 3.11 --gpu"));
     let file = exported(&project, "--offline");
-    assert_eq!(file.matches("\"acme/").count(), 12, "each version tag and each alias");
+    assert_eq!(file.matches("\"acme/").count(), 12, "version tags and aliases");
 }
 
 #[test]
-fn what_bake_needs_is_written_beside_its_file() {
+fn writes_contexts_next_to_the_file() {
     let project = Project::new();
     assert_cmd_snapshot!(project.basegen("export bake --offline -o baked"));
     let read = |path: &std::path::Path| fs_err::read_to_string(path).expect("a file");
@@ -33,14 +35,14 @@ fn what_bake_needs_is_written_beside_its_file() {
     let mut found = files();
     found.sort();
     assert_eq!(found, ["server\n", "training\n"]);
-    // What is written anew stands beside what is used no more, which is told.
+    // New contexts do not replace old ones, and the command reports those that are no longer used.
     project.write("dockerfiles/server.txt", "another\n");
     assert_cmd_snapshot!(project.basegen("export bake --offline -o baked"));
     assert_eq!(files().len(), 3);
 }
 
 #[test]
-fn a_copied_ignore_file_is_refused() {
+fn rejects_a_copied_dockerignore() {
     let project = Project::new();
     project.write("dockerfiles/.dockerignore", "*.md\n");
     project.write(
@@ -51,7 +53,7 @@ fn a_copied_ignore_file_is_refused() {
 }
 
 #[test]
-fn secrets_are_named_and_missing_optional_ones_left_out() {
+fn exports_secrets_except_missing_optional_ones() {
     let project = Project::new();
     let matrix = fs_err::read_to_string(project.path().join("matrix.toml")).expect("the matrix");
     project.write("matrix.toml", &format!("{matrix}\n[build]\nca_certificates = \"auto\"\n[build.secrets]\ntoken = {{ env = \"TOKEN\" }}\nnetrc = {{ file = \"netrc\", optional = true }}\n"));

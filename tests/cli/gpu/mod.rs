@@ -1,4 +1,4 @@
-//! CUDA libraries: their facts in `explain`, and the GPUs that images must support.
+//! Facts about CUDA libraries in `explain`, and GPUs that images must support.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -30,7 +30,7 @@ fn project(more: &str) -> Project {
 }
 
 #[test]
-fn the_libraries_of_an_image_are_explained() {
+fn explain_lists_the_libraries_of_an_image() {
     let explained = stdout(project("").basegen("explain gpu"));
     let at = explained.find("CUDA libraries").expect("the libraries");
     assert_snapshot!(&explained[at..]);
@@ -38,7 +38,7 @@ fn the_libraries_of_an_image_are_explained() {
 }
 
 #[test]
-fn a_gpu_that_no_library_supports_is_refused_before_a_build() {
+fn rejects_an_unsupported_gpu_before_a_build() {
     let more = "[[set]]\nwhen = { gpu = true }\nrequire_sm = [\"86\", \"100\"]\n";
     let refusal = errors(more, "--push");
     assert_snapshot!(refusal);
@@ -47,14 +47,14 @@ fn a_gpu_that_no_library_supports_is_refused_before_a_build() {
     assert_eq!(errors(&more.replace(", \"100\"", ""), "plan --offline"), "");
 }
 
-/// What a command prints on stderr in a project with `more` in its matrix.
+/// Returns the stderr of a command in a project with `more` in its matrix.
 fn errors(more: &str, command: &str) -> String {
     let output = project(more).basegen(command).output().expect("the command runs");
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
 #[test]
-fn the_facts_must_have_every_platform() {
+fn rejects_facts_without_one_of_the_platforms() {
     let project = project("");
     let matrix = MATRIX.replace("\"linux/amd64\"", "\"linux/amd64\", \"linux/arm64\"");
     project.write("matrix.toml", &matrix);

@@ -1,4 +1,4 @@
-//! Images that are based on each other: everything that needs no engine.
+//! Images that are based on each other, in commands that need no engine.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -26,7 +26,7 @@ reason = "CUDA 12.8 needs Python 3.11"
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// `scipy-notebook` and `cuda-notebook` are based on `minimal-notebook`. A lock pins the base image.
+/// Creates a project where `scipy-notebook` and `cuda-notebook` are based on `minimal-notebook`. A lock pins its base image.
 fn project() -> Project {
     let project = Project::new();
     project.write("matrix.toml", MATRIX);
@@ -45,24 +45,24 @@ fn project() -> Project {
 }
 
 #[test]
-fn a_dockerfile_shows_the_name_of_the_image() {
+fn rendered_dockerfiles_contain_names_of_images() {
     assert_snapshot!(stdout(project().basegen("render --exclude image=minimal-notebook")));
 }
 
 #[test]
-fn an_image_below_is_explained() {
-    let told = stdout(project().basegen("explain cuda-notebook-3.11"));
-    let begin = told.find("based on").expect("the images below");
-    assert_snapshot!(&told[begin..]);
+fn explain_lists_the_images_below() {
+    let explained = stdout(project().basegen("explain cuda-notebook-3.11"));
+    let begin = explained.find("based on").expect("the images below");
+    assert_snapshot!(&explained[begin..]);
 }
 
 #[test]
-fn images_without_a_pin_below_are_explained() {
+fn explain_lists_images_without_a_pin() {
     let project = project();
     fs_err::remove_file(project.path().join("basegen.lock")).expect("removed");
-    let told = stdout(project.basegen("explain scipy-notebook-3.11"));
-    let begin = told.find("fingerprint").expect("the fingerprint");
-    assert_snapshot!(&told[begin..]);
+    let explained = stdout(project.basegen("explain scipy-notebook-3.11"));
+    let begin = explained.find("fingerprint").expect("the fingerprint");
+    assert_snapshot!(&explained[begin..]);
 }
 
 #[test]
@@ -92,20 +92,20 @@ fn a_selection_lists_only_the_selected_images() {
 }
 
 #[test]
-fn images_based_on_each_other_are_built_by_one_job() {
+fn one_job_builds_images_that_are_based_on_each_other() {
     let planned = stdout(project().basegen("plan --format github --offline --shards 3"));
     assert_snapshot!(planned);
 }
 
 #[test]
-fn bake_builds_images_of_the_matrix_as_targets() {
+fn export_bake_links_images_as_targets() {
     let project = project();
     let selected = "export bake -o out --offline --only image=cuda-notebook";
     assert_cmd_snapshot!(project.basegen(selected));
     let file = fs_err::read(project.path().join("out/docker-bake.json")).expect("a file");
     let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
     for (_, target) in file["target"].as_object_mut().expect("targets") {
-        // It contains fingerprints, which other tests are about.
+        // Labels contain fingerprints, which other tests cover.
         target.as_object_mut().expect("a target").shift_remove("labels");
     }
     insta::assert_json_snapshot!(file);
@@ -119,7 +119,7 @@ fn scipy(dockerfile: &str, arguments: &str) -> String {
 }
 
 #[test]
-fn images_that_do_not_exist_are_refused() {
+fn rejects_images_that_do_not_exist() {
     for (name, dockerfile) in [
         ("no_value", "FROM {{image \"minimal-notebok\"}}\n"),
         ("no_variant", "FROM {{image \"cuda-notebook\"}}\n"),
@@ -133,7 +133,7 @@ fn images_that_do_not_exist_are_refused() {
 }
 
 #[test]
-fn the_name_of_an_image_is_refused_elsewhere() {
+fn rejects_the_name_of_an_image_in_run_and_copied_files() {
     let run = "FROM {{image \"minimal-notebook\"}}\nRUN echo {{image \"minimal-notebook\"}}\n";
     assert_snapshot!("run", scipy(run, "render"));
     let project = project();
@@ -158,7 +158,7 @@ fn variables_and_partials_can_name_images() {
 }
 
 #[test]
-fn a_named_context_is_the_image_that_it_names() {
+fn a_named_context_equals_the_name_of_its_image() {
     let project = project();
     let commands =
         ["render", "explain cuda-notebook-3.11", "plan --offline", "export bake --offline -o out"];
@@ -167,7 +167,7 @@ fn a_named_context_is_the_image_that_it_names() {
         let file = fs_err::read(project.path().join("out/docker-bake.json")).expect("a file");
         let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
         for (_, target) in file["target"].as_object_mut().expect("targets") {
-            // The other inputs include the templates.
+            // The other labels depend on the templates.
             target["labels"] = target["labels"]["dev.basegen.fingerprint"].take();
         }
         (printed, file)
@@ -187,7 +187,7 @@ fn a_named_context_is_the_image_that_it_names() {
 }
 
 #[test]
-fn a_cycle_is_refused() {
+fn rejects_a_cycle() {
     let dockerfile =
         "FROM scratch\n\n  COPY --from={{image \"cuda-notebook\" python=\"3.11\"}} /a /\n";
     for (name, command) in [
@@ -200,7 +200,7 @@ fn a_cycle_is_refused() {
 }
 
 #[test]
-fn a_parent_without_the_platform_is_refused() {
+fn rejects_a_parent_without_the_platform() {
     let dockerfile = "FROM {{image \"cuda-notebook\" python=\"3.11\"}}\n";
     let project = project();
     project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
@@ -213,7 +213,7 @@ fn a_parent_without_the_platform_is_refused() {
 }
 
 #[test]
-fn published_names_of_the_matrix_are_warned_about() {
+fn warns_about_published_names_of_images_in_the_matrix() {
     let project = project();
     for (name, dockerfile) in [
         ("alias", "FROM acme/minimal-notebook:{{python}}\n"),
@@ -226,7 +226,7 @@ fn published_names_of_the_matrix_are_warned_about() {
 }
 
 #[test]
-fn contracts_look_at_the_images_below() {
+fn contracts_include_the_images_below() {
     let project = project();
     let matrix = MATRIX.replace("[axes]", "contracts = [\"lint\"]\n\n[axes]");
     project.write("matrix.toml", &matrix);

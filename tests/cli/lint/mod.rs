@@ -1,4 +1,4 @@
-//! `basegen lint`, and contracts in `basegen check` and before a build.
+//! Contracts in `basegen lint`, in `basegen check` and before a build.
 
 use insta_cmd::assert_cmd_snapshot;
 
@@ -7,7 +7,7 @@ use crate::harness::project::{MATRIX, Project};
 const DOCKERFILE: &str = "FROM python:{{python}}-slim\n{{#if gpu}}\nENV PORT=8000 \\\n    UV_OFFLINE=1\n{{/if}}\n\
     {{> server}}\nRUN pip install numpy\n";
 
-/// A project whose images break rules of Baseten, one of them in a partial.
+/// Creates a project whose images break rules of Baseten, one of them in a partial.
 fn project(contracts: &str, more: &str) -> Project {
     let project = Project::new();
     let matrix = MATRIX.replace("\n[axes]", &format!("contracts = {contracts}\n\n[axes]"));
@@ -27,7 +27,7 @@ fn findings_are_shown_at_their_place_in_the_templates() {
 }
 
 #[test]
-fn nothing_is_built_that_breaks_a_contract() {
+fn images_that_break_a_contract_are_not_built() {
     let project = project("[\"baseten\"]", "");
     for arguments in ["--gpu", "--gpu --push", "--gpu --stage --metadata-file x", "--gpu --dry-run"]
     {
@@ -38,7 +38,7 @@ fn nothing_is_built_that_breaks_a_contract() {
 }
 
 #[test]
-fn exceptions_have_a_reason_and_are_used() {
+fn waived_rules_are_not_reported() {
     let more = "[[waive]]\nrule = \"baseten/reserved-env\"\nreason = \"the server reads PORT only in tests\"\n\
         [[waive]]\nrule = \"baseten/port\"\nreason = \"8080 serves metrics\"\n\
         [[waive]]\nrule = \"lint/pinned-packages\"\nreason = \"an example\"\n\
@@ -50,7 +50,7 @@ fn exceptions_have_a_reason_and_are_used() {
 }
 
 #[test]
-fn images_without_contracts_get_the_rules_for_every_dockerfile_from_lint_alone() {
+fn only_lint_checks_images_without_contracts() {
     let project = project("[]", "");
     assert_cmd_snapshot!("no_contracts", project.basegen("lint"));
     assert_cmd_snapshot!("no_contracts_check", project.basegen("check --offline"));

@@ -1,5 +1,4 @@
-//! Dividing a plan among jobs, and merging what they have staged, as far as no registry and no
-//! engine is needed.
+//! Division of a plan into jobs, and `basegen merge`, without a registry and an engine.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::project::{Project, committed_project, stdout};
 
-/// The usual project with its upstream images pinned.
+/// Creates a project with pinned upstream images.
 fn pinned() -> Project {
     let project = Project::new();
     let pin = |python: &str, digit: &str| {
@@ -18,7 +17,7 @@ fn pinned() -> Project {
     project
 }
 
-/// Jobs on several machines would build on different images.
+/// Without a lock, jobs on several machines could use different base images.
 #[test]
 fn staging_and_merging_need_a_lock() {
     let project = Project::new();
@@ -26,8 +25,7 @@ fn staging_and_merging_need_a_lock() {
     assert_cmd_snapshot!("merge_without_lock", project.basegen("merge --push"));
 }
 
-/// What a job would write that has staged the variants of `selection`, in a project that is as
-/// this one is.
+/// Writes the metadata of a job that has staged the variants of `selection`.
 fn job_file(project: &Project, name: &str, selection: &str) {
     let plan = stdout(project.basegen(&format!("plan --offline --format json {selection}")));
     let plan: Value = serde_json::from_str(&plan).expect("JSON");
@@ -51,12 +49,12 @@ fn job_file(project: &Project, name: &str, selection: &str) {
 }
 
 #[test]
-fn the_jobs_are_outputs_of_a_step() {
+fn plan_sets_the_jobs_as_outputs_of_a_step() {
     let project = Project::new();
     assert_snapshot!(stdout(project.basegen("plan --offline --format github --shards 2")));
     let one = stdout(project.basegen("plan --offline --format github --python 3.9"));
     assert_snapshot!(one);
-    // In a step, they are in its file, and the log is for people.
+    // In a step, the outputs are in its file, and the log has a table.
     let file = project.path().join("output");
     fs_err::write(&file, "before=1\n").expect("a file");
     let mut command = project.basegen("plan --offline --format github --shards 2");
@@ -69,9 +67,9 @@ fn the_jobs_are_outputs_of_a_step() {
     assert!(written.starts_with("before=1\nmatrix={\"include\":[{"), "{written}");
 }
 
-/// For pull requests: what git says, whatever is published.
+/// Pull requests compare commits, independent of the registry.
 #[test]
-fn what_has_not_changed_since_a_revision_is_in_no_job() {
+fn jobs_contain_only_variants_that_changed_since_a_revision() {
     let project = committed_project();
     let plan = "plan --format github --since first";
     assert_snapshot!(stdout(project.basegen(plan)), @r#"
@@ -89,7 +87,7 @@ fn what_has_not_changed_since_a_revision_is_in_no_job() {
     "#);
 }
 
-/// The runner and the variants of each job that the arguments ask for.
+/// Returns the runner and the arguments of each job.
 fn runners(project: &Project, arguments: &str) -> Vec<String> {
     let outputs = stdout(project.basegen(&format!("plan --offline --format github {arguments}")));
     let matrix = outputs.lines().find_map(|line| line.strip_prefix("matrix=")).expect("jobs");
@@ -118,7 +116,7 @@ file = "VERSION"
 "#;
     project.write("matrix.toml", matrix);
     project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{python}}\n");
-    // However few jobs are asked for, none has two kinds of variants.
+    // Variants for different platforms are in different jobs, even if fewer jobs are requested.
     for arguments in ["", "--shards 1"] {
         let expected = [
             "1: ubuntu-24.04 --variant=3.9-x,3.9-both,3.11-x,3.11-both",
@@ -139,7 +137,7 @@ file = "VERSION"
 }
 
 #[test]
-fn a_jobs_arguments_select_its_variants() {
+fn the_arguments_of_a_job_select_its_variants() {
     let project = Project::new();
     let outputs = stdout(project.basegen("plan --offline --format github --shards 3"));
     let matrix = outputs.lines().find_map(|line| line.strip_prefix("matrix=")).expect("jobs");
@@ -159,14 +157,14 @@ fn a_jobs_arguments_select_its_variants() {
 }
 
 #[test]
-fn variants_that_do_not_exist_are_refused() {
+fn rejects_unknown_variants() {
     assert_cmd_snapshot!(Project::new().basegen("list --variant 3.9-serve"));
     assert_cmd_snapshot!(Project::new().basegen("list --variant 3.9-server,"));
     assert_cmd_snapshot!(Project::new().basegen("list --python 3.11 --variant 3.9-server"));
 }
 
 #[test]
-fn flags_that_belong_elsewhere_are_refused() {
+fn rejects_options_of_other_commands_and_formats() {
     assert_cmd_snapshot!(Project::new().basegen("plan --offline --shards 2"));
     assert_cmd_snapshot!(Project::new().basegen("plan --format github --shards 257"));
     assert_cmd_snapshot!(Project::new().basegen("--stage --push"));
@@ -174,7 +172,7 @@ fn flags_that_belong_elsewhere_are_refused() {
 }
 
 #[test]
-fn jobs_that_cover_the_matrix_are_joined_without_a_registry() {
+fn merges_metadata_of_jobs_without_a_registry() {
     let project = pinned();
     job_file(&project, "one.json", "--python 3.9");
     job_file(&project, "two.json", "--python 3.11");
@@ -182,7 +180,7 @@ fn jobs_that_cover_the_matrix_are_joined_without_a_registry() {
     assert_snapshot!(stdout(project.basegen(merge)));
     let all = fs_err::read_to_string(project.path().join("all.json")).expect("metadata");
     assert_snapshot!(all);
-    // In a step, it sets outputs too.
+    // In a step, the command also sets outputs.
     let mut step = project.basegen("merge all.json --quiet");
     let outputs = project.path().join("outputs");
     step.env("GITHUB_ACTIONS", "true").env("GITHUB_OUTPUT", &outputs);
@@ -192,12 +190,12 @@ fn jobs_that_cover_the_matrix_are_joined_without_a_registry() {
         outputs.starts_with("version=v1.2.3\nwhole=false\nset=\nimages={\"3.9-server\":{"),
         "{outputs}"
     );
-    // What was joined can be joined again.
+    // Merged metadata can be merged again.
     stdout(project.basegen("merge all.json one.json --quiet"));
 }
 
 #[test]
-fn jobs_of_another_commit_are_refused_with_their_variants() {
+fn rejects_jobs_of_another_commit_and_names_their_variants() {
     let project = pinned();
     job_file(&project, "one.json", "--python 3.9");
     job_file(&project, "two.json", "--python 3.11");
@@ -206,13 +204,13 @@ fn jobs_of_another_commit_are_refused_with_their_variants() {
     project.write("dockerfiles/server.txt", "server\n");
     project.write("VERSION", "v1.2.4\n");
     assert_cmd_snapshot!(project.basegen("merge one.json two.json"));
-    // A part of the matrix has no place for the other variants.
+    // The selection does not contain all variants of the jobs.
     project.write("VERSION", "v1.2.3\n");
     assert_cmd_snapshot!(project.basegen("merge one.json two.json --python 3.11 --gpu"));
 }
 
 #[test]
-fn what_no_job_has_written_is_refused() {
+fn rejects_files_that_are_not_metadata_of_jobs() {
     let project = pinned();
     assert_cmd_snapshot!(project.basegen("merge gone.json"));
     project.write("cut.json", "{\"schema\": 1, \"version\": \"v1");
@@ -223,9 +221,9 @@ fn what_no_job_has_written_is_refused() {
     assert_cmd_snapshot!(project.basegen("merge other.json"));
 }
 
-/// An error that ends a run is an annotation, which holds all of it on one line.
+/// The annotation contains the whole error on one line.
 #[test]
-fn under_github_actions_an_error_is_an_annotation() {
+fn errors_are_annotations_in_github_actions() {
     let project = Project::new();
     let mut command = project.basegen("list --python 3.8");
     command.env("GITHUB_ACTIONS", "true");

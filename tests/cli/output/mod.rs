@@ -1,4 +1,4 @@
-//! What commands print, and what happens when they cannot.
+//! Output of all commands: `--quiet`, and output that cannot be written.
 
 mod full_disk;
 mod quiet;

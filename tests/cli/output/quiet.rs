@@ -1,10 +1,10 @@
-//! `-q`: a command that answers a question prints the answer, one that does something prints nothing.
+//! `--quiet`: commands that return information print only it, and commands with an effect print nothing.
 
 use crate::harness::digest_registry::Registry;
 use crate::harness::project::{Project, committed_project};
 use crate::harness::release_project;
 
-/// The commands that have a test here, with arguments with which they succeed.
+/// Commands with arguments with which they succeed.
 const COMMANDS: [&str; 17] = [
     "list --python 3.9",
     "plan --offline --python 3.9",
@@ -25,7 +25,7 @@ const COMMANDS: [&str; 17] = [
     "man",
 ];
 
-/// The commands that need a registry, in the order in which they succeed.
+/// Commands that need a registry, in an order in which they succeed.
 const WITH_REGISTRY: [&str; 9] = [
     "release --dry-run",
     "release",
@@ -38,7 +38,7 @@ const WITH_REGISTRY: [&str; 9] = [
     "use 3.11 --for cerebrium",
 ];
 
-/// What a command that must succeed prints on stdout; nothing may be on stderr.
+/// Returns the stdout of a command, which must succeed and print nothing on stderr.
 fn quiet(project: &Project, arguments: &str) -> String {
     let output = project.basegen(&format!("-q {arguments}")).output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -48,7 +48,7 @@ fn quiet(project: &Project, arguments: &str) -> String {
 }
 
 #[test]
-fn quiet_commands_print_their_answer_and_nothing_else() {
+fn quiet_commands_print_only_their_result() {
     let project = committed_project();
     let mut printed = String::new();
     for command in COMMANDS {
@@ -61,7 +61,7 @@ fn quiet_commands_print_their_answer_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn quiet_commands_with_a_registry_print_their_answer_and_warnings() {
+async fn quiet_commands_with_a_registry_print_results_and_warnings() {
     let project = release_project::Project::new().await;
     project.stage();
     let mut printed = String::new();
@@ -75,7 +75,7 @@ async fn quiet_commands_with_a_registry_print_their_answer_and_warnings() {
 }
 
 #[test]
-fn quiet_changes_are_silent() {
+fn quiet_commands_with_an_effect_print_nothing() {
     let registry = Registry::start();
     let project = Project::new();
     let dockerfile = format!("FROM {}/python:{{{{python}}}}\n", registry.host());
@@ -98,15 +98,15 @@ fn quiet_changes_are_silent() {
 }
 
 #[test]
-fn every_command_is_tried_quietly() {
+fn every_command_has_a_quiet_test() {
     let help = crate::harness::project::stdout(crate::harness::project::basegen("--help"));
     let listed = help.split("basegen builds):\n").nth(1).expect("a list of commands");
     let listed = listed.split("\n\n").next().unwrap_or_default().lines();
     let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     for name in names.filter_map(|line| line.split_whitespace().next()) {
         let mut commands = COMMANDS.iter().chain(&WITH_REGISTRY);
-        let is_tried = commands.any(|command| command.split(' ').next() == Some(name))
+        let is_tested = commands.any(|command| command.split(' ').next() == Some(name))
             || ["update", "init"].contains(&name);
-        assert!(is_tried, "`{name}` has no test with -q");
+        assert!(is_tested, "`{name}` has no test with -q");
     }
 }

@@ -1,3 +1,5 @@
+//! `basegen plan` and `basegen list`: tables, JSON and names.
+
 mod since;
 
 use insta::assert_snapshot;
@@ -6,12 +8,12 @@ use insta_cmd::assert_cmd_snapshot;
 use crate::harness::project::{MATRIX, Project, committed_project, stdout};
 
 #[test]
-fn the_table_is_for_people() {
+fn prints_a_table() {
     assert_snapshot!(stdout(Project::new().basegen("plan --offline --python 3.11")));
 }
 
 #[test]
-fn the_json_is_for_programs() {
+fn prints_json() {
     assert_snapshot!(stdout(
         Project::new()
             .basegen("plan --offline --format json --python 3.11 --gpu --job-type server")
@@ -19,7 +21,7 @@ fn the_json_is_for_programs() {
 }
 
 #[test]
-fn the_list_holds_names_only() {
+fn list_prints_only_names() {
     assert_snapshot!(stdout(Project::new().basegen("list --no-gpu --registry ghcr.io")), @r"
     ghcr.io/acme/server-base:3.9-v1.2.3
     ghcr.io/acme/training-base:3.9-v1.2.3
@@ -29,7 +31,7 @@ fn the_list_holds_names_only() {
 }
 
 #[test]
-fn all_tags_include_the_aliases() {
+fn list_prints_aliases_with_all_tags() {
     assert_snapshot!(stdout(Project::new().basegen("list --all-tags --no-gpu --job-type server")));
 }
 
@@ -50,20 +52,20 @@ fn aliases_can_contain_the_commit_and_the_date() {
 }
 
 #[test]
-fn patterns_select_values() {
+fn wildcards_select_values() {
     let project = Project::new();
     assert_snapshot!(stdout(project.basegen("list --only python=*.9 --only job_type=t*g")), @"acme/training-base:3.9-v1.2.3");
 }
 
 #[test]
-fn the_tag_of_a_run_has_no_aliases() {
+fn the_option_tag_sets_no_aliases() {
     let project = Project::new();
     let arguments = "list --all-tags --no-gpu --job-type server --tag pr-7-{{variant}}";
     assert_snapshot!(stdout(project.basegen(arguments)));
 }
 
 #[test]
-fn the_matrix_may_be_elsewhere() {
+fn accepts_a_matrix_in_another_folder() {
     let project = Project::new();
     let mut command = project.basegen("list --python 3.9 --job-type server");
     command.arg("-f").arg(project.path().join("matrix.toml")).current_dir("/");
@@ -71,7 +73,7 @@ fn the_matrix_may_be_elsewhere() {
 }
 
 #[test]
-fn templates_that_do_not_render_fail_every_look() {
+fn rejects_templates_that_do_not_render_in_every_format() {
     let project = Project::new();
     project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{pyhton}}\n");
     for arguments in ["list", "--dry-run", "plan --offline", "plan --offline --format markdown"] {
@@ -83,7 +85,7 @@ fn templates_that_do_not_render_fail_every_look() {
 }
 
 #[test]
-fn platforms_can_be_chosen() {
+fn the_option_platform_selects_platforms() {
     let list = stdout(
         Project::new().basegen("plan --offline --platform linux/arm64 --python 3.9 --format json"),
     );

@@ -1,4 +1,4 @@
-//! `basegen plan --since`: which variants a range of commits affects.
+//! `basegen plan --since`: the variants that a range of commits affects.
 
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
@@ -6,7 +6,7 @@ use insta_cmd::assert_cmd_snapshot;
 use crate::harness::project::{MATRIX, Project, commit, committed_project, git, stdout};
 
 #[test]
-fn nothing_is_affected_by_what_makes_no_image() {
+fn unused_files_affect_no_variant() {
     let project = committed_project();
     project.write("VERSION", "v1.3.0\n");
     project.write("README.md", "read me\n");
@@ -19,7 +19,7 @@ fn a_file_affects_the_variants_that_copy_it() {
     let project = committed_project();
     project.write("dockerfiles/server.txt", "changed\n");
     assert_snapshot!(stdout(project.basegen("plan --since first")));
-    // Committed or not, the state that is there is compared.
+    // Compares the working tree, with or without a commit.
     commit(&project, "second");
     let one = "plan --since first~0 --python 3.9 --no-gpu --format markdown";
     assert_snapshot!(stdout(project.basegen(one)));
@@ -27,7 +27,7 @@ fn a_file_affects_the_variants_that_copy_it() {
 }
 
 #[test]
-fn variants_come_and_go() {
+fn lists_added_and_removed_variants() {
     let project = committed_project();
     let changed = MATRIX
         .replace(r#"python = ["3.9", "3.11"]"#, r#"python = ["3.11", "3.12"]"#)
@@ -35,7 +35,7 @@ fn variants_come_and_go() {
         .replace("[version]", "[image.labels]\nvendor = \"acme\"\n[version]");
     project.write("matrix.toml", &changed);
     assert_snapshot!(stdout(project.basegen("plan --since first")));
-    // A selection is about both states; what it names need not have been there.
+    // A selection applies to both states. Its values can be new.
     let part = stdout(project.basegen("plan --since first --python 3.12 --job-type server"));
     assert_snapshot!(part);
 }
@@ -63,18 +63,18 @@ fn variables_partials_and_pins_are_reasons() {
     project.write("basegen.lock", &lock('2'));
     assert_snapshot!(stdout(project.basegen("plan --since first --job-type server")));
     project.write("dockerfiles/partials/user.hbs", "USER 1\n");
-    let told = stdout(project.basegen("plan --since first --format json --job-type server"));
-    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
-    assert_snapshot!(serde_json::to_string_pretty(&told["affected"]).expect("JSON"));
+    let plan = stdout(project.basegen("plan --since first --format json --job-type server"));
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    assert_snapshot!(serde_json::to_string_pretty(&plan["affected"]).expect("JSON"));
     assert_eq!(
-        (&told["schema"], &told["since"], &told["unaffected"]),
+        (&plan["schema"], &plan["since"], &plan["unaffected"]),
         (&1.into(), &"first".into(), &0.into())
     );
-    assert_eq!(told["commit"].as_str().map(str::len), Some(40));
+    assert_eq!(plan["commit"].as_str().map(str::len), Some(40));
 }
 
 #[test]
-fn the_matrix_may_be_in_a_folder_of_the_repository() {
+fn accepts_a_matrix_in_a_subfolder() {
     let project = Project::new();
     git(project.path(), &["init", "--quiet"]);
     for path in ["matrix.toml", "VERSION", "dockerfiles"] {
@@ -89,12 +89,12 @@ fn the_matrix_may_be_in_a_folder_of_the_repository() {
     );
     commit(&project, "first");
     project.write("images/dockerfiles/server.txt", "new\n");
-    let told = stdout(project.basegen("plan -f images/matrix.toml --since HEAD --python 3.9"));
-    assert_snapshot!(told);
+    let plan = stdout(project.basegen("plan -f images/matrix.toml --since HEAD --python 3.9"));
+    assert_snapshot!(plan);
 }
 
 #[test]
-fn links_that_stay_in_the_repository_are_followed() {
+fn follows_links_within_the_repository() {
     let project = Project::new();
     git(project.path(), &["init", "--quiet"]);
     let at = |path: &str| project.path().join(path);
@@ -103,7 +103,7 @@ fn links_that_stay_in_the_repository_are_followed() {
         fs_err::rename(at(path), at(real)).expect("moved");
         std::os::unix::fs::symlink(real, at(path)).expect("a link");
     }
-    // One on the way, and one that leads back to itself.
+    // A link in the path of another link, and a link to itself.
     fs_err::create_dir_all(at("real")).expect("a folder");
     fs_err::rename(at("shared"), at("real/shared")).expect("moved");
     std::os::unix::fs::symlink("real/shared", at("shared")).expect("a link");
@@ -115,7 +115,7 @@ fn links_that_stay_in_the_repository_are_followed() {
 }
 
 #[test]
-fn the_users_own_index_stays_as_it_is() {
+fn does_not_change_the_index_of_the_user() {
     let project = committed_project();
     project.write("dockerfiles/server.txt", "staged\n");
     git(project.path(), &["add", "--all"]);
@@ -126,7 +126,7 @@ fn the_users_own_index_stays_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_compared_with_is_refused() {
+fn rejects_revisions_that_cannot_be_compared() {
     assert_cmd_snapshot!(Project::new().basegen("plan --since HEAD"));
     let project = committed_project();
     assert_cmd_snapshot!(project.basegen("plan --since gone"));

@@ -1,6 +1,6 @@
-//! The examples of `docs/platforms.md` work. [`crate::documents`] tests its tables.
+//! The examples of `docs/platforms.md`. [`crate::documents`] tests its tables.
 //!
-//! The tests in `tests/buildkit/clients.rs` load them with the platforms' own packages.
+//! The tests in `tests/buildkit/platform_packages.rs` load them with the platforms' own packages.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::page::{Example, Section};
 use crate::harness::project::{Project, basegen, stdout};
 
-/// The matrix and the template of sections that have only the other one.
+/// The matrix for sections that have only a template, and the template for sections that have only a matrix.
 const MATRIX: &str = "\
 [image]
 repository = \"acme/base\"
@@ -24,7 +24,7 @@ file = \"VERSION\"
 ";
 const TEMPLATE: &str = "FROM python:{{python}}-slim-bookworm\n";
 
-/// The files that templates copy.
+/// Files that templates copy.
 const COPIED: [&str; 6] = [
     "config/settings.json",
     "config/settings.yaml",
@@ -46,7 +46,7 @@ fn sections() -> Vec<Section> {
     Section::read_page("platforms.md")
 }
 
-/// Runs a script with Python's standard library, which must succeed, and returns what it prints.
+/// Returns the output of a Python script, which must succeed.
 fn python(folder: &Path, script: &str) -> String {
     let mut command = Command::new("python3");
     command.args(["-c", script]).current_dir(folder);
@@ -54,8 +54,8 @@ fn python(folder: &Path, script: &str) -> String {
 }
 
 #[test]
-fn matrices_and_templates_render() {
-    let (mut rendered, mut refused) = (0, Vec::new());
+fn matrices_and_templates_render_without_errors() {
+    let (mut rendered, mut failures) = (0, Vec::new());
     for section in sections() {
         let matrices: Vec<&Example> = section.examples_named("matrix.toml").collect();
         let template = "dockerfiles/base.Dockerfile.hbs";
@@ -79,12 +79,12 @@ fn matrices_and_templates_render() {
         let lint = project.basegen("lint").output().expect("the command runs");
         let found = String::from_utf8_lossy(&lint.stdout).into_owned();
         if !lint.status.success() {
-            refused.push(format!("{}: {found}", section.heading));
+            failures.push(format!("{}: {found}", section.heading));
         }
         rendered += 1;
     }
     assert!(rendered > 20, "{rendered}");
-    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn each_example_is_a_file_of_its_language() {
             let (file, heading) = (example.file.as_deref().unwrap_or_default(), &section.heading);
             match (example.language.as_str(), file) {
                 ("toml", "matrix.toml") | ("dockerfile", "dockerfiles/base.Dockerfile.hbs") => {}
-                ("toml", "cerebrium.toml") => check_cerebrium(&example.text),
-                ("yaml", "config.yaml") => check_baseten(&example.text),
+                ("toml", "cerebrium.toml") => assert_cerebrium_keys(&example.text),
+                ("yaml", "config.yaml") => assert_baseten_config(&example.text),
                 ("python", name) if Path::new(name).extension().is_some_and(|end| end == "py") => {
                     fs_err::write(folder.path().join("example.py"), &example.text).expect("a file");
                     python(
@@ -104,14 +104,14 @@ fn each_example_is_a_file_of_its_language() {
                         "compile(open('example.py').read(), 'example.py', 'exec')",
                     );
                 }
-                ("sh", "") => check_commands(&example.text),
+                ("sh", "") => assert_options_exist(&example.text),
                 (language, _) => panic!("{heading}: an example in {language} names no file"),
             }
         }
     }
 }
 
-fn check_cerebrium(text: &str) {
+fn assert_cerebrium_keys(text: &str) {
     let file: toml::Table = text.parse().expect("TOML");
     assert_eq!(file.len(), 1, "{text}");
     for (table, keys) in file["cerebrium"].as_table().expect("a table") {
@@ -130,7 +130,7 @@ fn check_cerebrium(text: &str) {
     }
 }
 
-fn check_baseten(text: &str) {
+fn assert_baseten_config(text: &str) {
     let file: Value = serde_saphyr::from_str(text).expect("YAML");
     let image = file["base_image"]["image"].as_str().expect("an image");
     assert!(image.contains("@sha256:"), "{image}");
@@ -142,8 +142,8 @@ fn check_baseten(text: &str) {
     }
 }
 
-/// Checks that the options of each command exist.
-fn check_commands(text: &str) {
+/// Asserts that the options of each command exist.
+fn assert_options_exist(text: &str) {
     for line in text.lines() {
         let call = line.split('#').next().unwrap_or_default().trim();
         let arguments = call.strip_prefix("basegen").expect("a call of basegen");
@@ -161,7 +161,7 @@ fn example(name: &str) -> String {
 }
 
 #[test]
-fn logs_have_the_id_of_the_request() {
+fn logs_contain_the_id_of_the_request() {
     let folder = tempfile::tempdir().expect("a folder");
     fs_err::write(folder.path().join("request_log.py"), example("request_log.py")).expect("a file");
     let script = r#"

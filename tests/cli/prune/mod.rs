@@ -7,19 +7,19 @@ use crate::harness::variants::variants;
 
 const REPOSITORY: &str = "acme/base";
 
-/// The staging tags of the registry, in the order of their names.
+/// Returns the staging tags in the registry, sorted.
 fn staging_tags(project: &Project) -> Vec<String> {
     let tags = project.registry.tags(REPOSITORY).into_iter().map(|(tag, _)| tag);
     tags.filter(|tag| tag.starts_with("basegen-") && !tag.starts_with("basegen-release")).collect()
 }
 
-/// The output of `basegen prune`, with the name of the `stale` tag replaced.
+/// Returns the output of `basegen prune`, with the name of the `stale` tag replaced.
 async fn prune(project: &Project, arguments: &str, stale: Option<&str>) -> String {
     let output = project.output(project.basegen(&format!("prune {arguments}"))).await;
     stale.map_or(output.clone(), |stale| output.replace(stale, "STALE"))
 }
 
-/// The staging tags that the matrix needs.
+/// Returns the staging tags that the matrix needs.
 fn needed_tags(project: &Project) -> Vec<String> {
     let variants = variants(&project.path("matrix.toml"), "v1.2.3");
     let tags = variants.into_iter().flat_map(|variant| variant.staging);
@@ -67,7 +67,7 @@ async fn releases_are_not_pruned() {
     assert_eq!(released(&project), before);
 }
 
-/// A template that does not render must not make its images look stale.
+/// Images of a template that does not render are not stale.
 #[tokio::test]
 async fn nothing_is_pruned_while_the_matrix_has_errors() {
     let project = Project::new().await;

@@ -1,4 +1,4 @@
-//! Releases to several registries, and mirrored images, which need no engine.
+//! Releases to several registries, and mirrored images, without an engine.
 
 use basegen::image::Digest;
 use basegen::registry::Manifest;
@@ -9,12 +9,12 @@ use tokio::runtime::Runtime;
 use crate::harness::project::{MATRIX, Project, output};
 use crate::harness::registry::FakeRegistry;
 
-/// A project whose images are copies of those of a vendor, and two registries to publish them to.
+/// A project whose images are copies of images of a vendor, and two registries for them.
 struct Mirrors {
     source: FakeRegistry,
     registries: [FakeRegistry; 2],
     project: Project,
-    #[expect(dead_code, reason = "it is kept, and ends with this value")]
+    #[expect(dead_code, reason = "the registries run on it")]
     runtime: Runtime,
 }
 
@@ -71,7 +71,7 @@ impl Mirrors {
         self.project.write("matrix.toml", &format!("{matrix}{more}"));
     }
 
-    /// How a command ends and what it says, without ports and times.
+    /// Returns the output and the exit code of a command, without ports and times.
     fn output(&self, arguments: &str) -> String {
         let text = output(self.project.basegen(arguments));
         let [one, two] = &self.registries;
@@ -80,7 +80,7 @@ impl Mirrors {
             .replace(&one.host(), "ONE")
             .replace(&two.host(), "TWO");
         let mut lines: Vec<&str> = text.lines().map(without_variation).collect();
-        // Copies end in any order.
+        // The order of copies varies.
         let copies: Vec<usize> =
             (0..lines.len()).filter(|at| lines[*at].contains("copied to")).collect();
         if let (Some(first), Some(last)) = (copies.first(), copies.last()) {
@@ -156,7 +156,7 @@ fn the_lock_pins_mirrored_images() {
 }
 
 #[test]
-fn a_digest_needs_no_pin_and_another_text_is_refused() {
+fn accepts_a_digest_and_rejects_invalid_names_of_mirrored_images() {
     let mirrors = Mirrors::new();
     let digest = mirrors.add("pinned", "pinned");
     let path = mirrors.project.path().join("matrix.toml");
@@ -168,27 +168,27 @@ fn a_digest_needs_no_pin_and_another_text_is_refused() {
     assert_eq!(mirrors.registries[0].tag("acme/server-base", "3.11-v1.2.3"), Some(digest));
     for text in ["server\"", "server:{{python}} x\"", "server@sha256:abc\""] {
         mirrors.project.write("matrix.toml", &matrix.replace("server:{{python}}\"", text));
-        let told = mirrors.output("--push");
-        assert!(told.contains("which is not an image"), "{told}");
-        assert!(told.ends_with("exit code 3"), "{told}");
+        let printed = mirrors.output("--push");
+        assert!(printed.contains("which is not an image"), "{printed}");
+        assert!(printed.ends_with("exit code 3"), "{printed}");
     }
 }
 
 #[test]
 fn registries_on_the_command_line_replace_those_of_the_matrix() {
     let project = Project::new();
-    let output = |arguments: &str| output(project.basegen(arguments));
+    let printed = |arguments: &str| output(project.basegen(arguments));
     assert_snapshot!(
         "registry_options",
-        output("list --registry ghcr.io --registry quay.io,docker.io")
+        printed("list --registry ghcr.io --registry quay.io,docker.io")
     );
     assert_snapshot!(
         "registry_option_invalid",
-        output("list --registry ghcr.io --registry https://quay.io")
+        printed("list --registry ghcr.io --registry https://quay.io")
     );
     assert_snapshot!(
         "registry_options_as_json",
-        output(
+        printed(
             "plan --offline --only python=3.9,job-type=server --registry ghcr.io,quay.io --format json"
         )
     );

@@ -1,14 +1,14 @@
-//! Edits of the files that the base branch has on GitHub.
+//! Edits of the files on the base branch in GitHub.
 
 use insta::assert_snapshot;
 
-use super::{BRANCH, changed};
+use super::{BRANCH, changed_project};
 use crate::harness::release_project::{CONSTANT, README};
 
-/// The edits are made on what the base branch has, which is newer than the working tree.
+/// The base branch has newer files than the working tree.
 #[tokio::test]
-async fn the_files_of_the_base_branch_are_edited() {
-    let project = changed().await;
+async fn edits_the_files_of_the_base_branch() {
+    let project = changed_project().await;
     let newer = format!("import os\n\n{CONSTANT}");
     project.github.push("main", "images/constants.py", &newer);
     project.github.push("main", "README.md", &format!("{README}\nAnd more.\n"));
@@ -20,9 +20,9 @@ async fn the_files_of_the_base_branch_are_edited() {
 
 /// A missing, duplicate or commented-out constant is not edited, and no branch is created.
 #[tokio::test]
-async fn a_base_branch_that_cannot_be_edited_gets_no_pull_request() {
+async fn opens_no_pull_request_if_a_constant_cannot_be_edited() {
     for text in ["x = 1\n", "# BASE_IMAGE_VERSION = \"v1.2.3\"\n", &CONSTANT.repeat(2)] {
-        let project = changed().await;
+        let project = changed_project().await;
         project.github.push("main", "images/constants.py", text);
         assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
         assert_eq!(project.github.with(|store| store.branches.len()), 1);
@@ -30,8 +30,8 @@ async fn a_base_branch_that_cannot_be_edited_gets_no_pull_request() {
 }
 
 #[tokio::test]
-async fn a_newer_version_of_the_base_branch_stays() {
-    let project = changed().await;
+async fn keeps_a_newer_version_on_the_base_branch() {
+    let project = changed_project().await;
     project.github.push("main", "VERSION", "v1.4.0\n");
     assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
 }

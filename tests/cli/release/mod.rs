@@ -1,4 +1,4 @@
-//! The whole command: a registry, a GitHub, and no engine.
+//! `basegen release` with a registry and GitHub, without an engine.
 
 mod base;
 mod refused;
@@ -14,8 +14,8 @@ use crate::harness::release_project::{CONSTANT, FILES, Project};
 
 pub const BRANCH: &str = "basegen/release-v1.3.0";
 
-/// A release of v1.2.3, and a change since.
-pub async fn changed() -> Project {
+/// Creates a project that was released as v1.2.3 and changed after that.
+pub async fn changed_project() -> Project {
     let project = Project::released().await;
     project.write("dockerfiles/3.12.txt", "3.12 | `more` @acme/team\n");
     project.stage();
@@ -23,8 +23,8 @@ pub async fn changed() -> Project {
 }
 
 #[tokio::test]
-async fn a_release_is_published_and_proposed() {
-    let project = changed().await;
+async fn publishes_a_release_and_opens_a_pull_request() {
+    let project = changed_project().await;
     let output = project.path("output");
     let mut command = project.basegen("release minor --pr --progress plain --notes notes.md");
     command.env("GITHUB_OUTPUT", &output);
@@ -39,13 +39,13 @@ async fn a_release_is_published_and_proposed() {
     assert_eq!(project.read("notes.md"), body);
     let url = "https://github.example.org/acme/images/pull/1";
     assert_eq!(project.read("output"), format!("pull_request=1\npull_request_url={url}\n"));
-    // The working tree is nobody's business.
+    // The working tree is not changed.
     assert_eq!(project.read("VERSION"), "v1.2.3\n");
 }
 
 #[tokio::test]
-async fn the_same_again_finds_it_done() {
-    let project = changed().await;
+async fn a_repeated_release_changes_nothing() {
+    let project = changed_project().await;
     project.stdout("release minor --pr").await;
     project.github.clear_requests();
     assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
@@ -60,13 +60,13 @@ async fn the_same_again_finds_it_done() {
 }
 
 #[tokio::test]
-async fn a_dry_run_shows_it_and_touches_nothing() {
-    let project = changed().await;
+async fn a_dry_run_changes_nothing() {
+    let project = changed_project().await;
     let tags = project.registry.tags("acme/base");
     assert_snapshot!(project.output(project.basegen("release v1.3.0 --pr --dry-run")).await);
     assert_snapshot!(project.output(project.basegen("release v1.3.0 --dry-run")).await);
     assert_eq!(project.registry.tags("acme/base"), tags);
-    // What is published is told with digests; nobody need sign in to see it.
+    // A dry run of a published release shows its digests, and needs no token.
     project.stdout("release v1.3.0").await;
     for (path, text) in FILES {
         project.write(path, text);
@@ -78,8 +78,8 @@ async fn a_dry_run_shows_it_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
-    let project = changed().await;
+async fn edits_the_working_tree_without_a_pull_request() {
+    let project = changed_project().await;
     assert_snapshot!(project.output(project.basegen("release minor --progress plain")).await);
     assert_eq!(project.read("VERSION"), "v1.3.0\n");
     assert_eq!(project.read("images/constants.py"), CONSTANT.replace("1.2.3", "1.3.0"));
@@ -88,10 +88,10 @@ async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
     assert!(project.github.requests().is_empty());
 }
 
-/// An image changes again while a pull request is open. The base branch still has the earlier version.
+/// Images change while a pull request is open, and the base branch still has the earlier version.
 #[tokio::test]
-async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
-    let project = changed().await;
+async fn another_change_bumps_the_version_of_the_open_pull_request() {
+    let project = changed_project().await;
     project.stdout("release patch --pr").await;
     assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.2.4"));
     for (number, level, version) in
@@ -99,19 +99,19 @@ async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     {
         project.write("dockerfiles/3.12.txt", &format!("3.12 {number}\n"));
         project.stage();
-        // The same again finds it done.
+        // A repeated release changes nothing.
         for again in [false, true] {
             let output = project.basegen(&format!("release {level} --pr --quiet")).output().await;
             let output = output.expect("a run");
             assert!(output.status.success(), "{again} {}", project.format_output(&output));
-            let told = open_pull_requests(&project.github);
-            assert_eq!(told.lines().count(), 1, "{told}");
-            assert!(told.starts_with(&format!("#1 Release {version} ")), "{told}");
+            let pulls = open_pull_requests(&project.github);
+            assert_eq!(pulls.lines().count(), 1, "{pulls}");
+            assert!(pulls.starts_with(&format!("#1 Release {version} ")), "{pulls}");
         }
         let file = project.github.file("basegen/release-v1.2.4", "VERSION");
         assert_eq!(file, Some(format!("{version}\n")));
     }
-    // Without a pull request it is what the registry has that counts.
+    // Without a pull request, the version in the registry counts.
     project.github.with(|store| store.pulls[0].is_open = false);
     project.github.with(|store| store.branches.remove("basegen/release-v1.2.4"));
     project.write("dockerfiles/3.12.txt", "3.12 last\n");
@@ -119,10 +119,10 @@ async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     assert_snapshot!(project.output(project.basegen("release patch --pr --quiet")).await);
 }
 
-/// What does not fit beside the text of people is in the summary of the job.
+/// The text of users in the pull request leaves too little space.
 #[tokio::test]
 async fn notes_that_do_not_fit_are_in_the_job_summary() {
-    let project = changed().await;
+    let project = changed_project().await;
     project.stdout("release minor --pr").await;
     let mine = "x".repeat(65_100);
     project.github.with(|store| store.pulls[0].body.insert_str(0, &mine));
@@ -136,28 +136,28 @@ async fn notes_that_do_not_fit_are_in_the_job_summary() {
     assert!(body.contains("The summary of workflow run 7 lists all of them."), "{body}");
     let summary = fs_err::read_to_string(summary).expect("a summary");
     assert_eq!(summary.matches("\n| `").count(), 2, "{summary}");
-    // No file that nobody finds is left behind.
+    // The notes are in no other file.
     assert!(!project.path("home/.local/state/basegen/notes").exists());
 }
 
 #[tokio::test]
-async fn nothing_changed_is_no_release() {
+async fn unchanged_images_are_not_released() {
     let project = Project::released().await;
     assert_snapshot!(project.output(project.basegen("release patch --pr")).await);
     assert!(project.github.requests().is_empty());
 }
 
 #[tokio::test]
-async fn what_was_never_released_is_released_as_it_is() {
+async fn the_first_release_keeps_its_version() {
     let project = Project::new().await;
     project.stage();
     assert_snapshot!(project.output(project.basegen("release patch --pr --progress plain")).await);
 }
 
-/// The gate: whichever look at the registry finds a tag missing, there is no pull request.
+/// The tag disappears after 0, 1, 2, … requests for it.
 #[tokio::test]
-async fn no_pull_request_while_a_tag_is_missing() {
-    let project = changed().await;
+async fn opens_no_pull_request_while_a_tag_is_missing() {
+    let project = changed_project().await;
     project.stdout("release minor").await;
     for (path, text) in FILES {
         project.write(path, text);
@@ -175,16 +175,16 @@ async fn no_pull_request_while_a_tag_is_missing() {
             break;
         }
         assert!(!output.status.success(), "{}", project.format_output(&output));
-        assert_eq!(open_pull_requests(&project.github), "", "after {skip} looks");
+        assert_eq!(open_pull_requests(&project.github), "", "after {skip} requests");
         refused += usize::from(output.status.code() == Some(8));
     }
-    assert!(refused >= 2, "refused {refused} times by the gate");
+    assert!(refused >= 2, "{refused} releases failed because of the missing tag");
     assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.3.0"));
 }
 
 #[tokio::test]
-async fn the_matrix_says_how_it_is_opened() {
-    let project = changed().await;
+async fn the_matrix_configures_the_pull_request() {
+    let project = changed_project().await;
     project.github.push("main", "VERSION", "v1.2.3\n");
     project.github.with(|store| {
         let main = store.branches["main"].clone();
@@ -205,8 +205,8 @@ async fn the_matrix_says_how_it_is_opened() {
 }
 
 #[tokio::test]
-async fn with_the_token_of_actions_it_is_told_that_nothing_runs() {
-    let project = changed().await;
+async fn warns_that_the_token_of_actions_starts_no_workflows() {
+    let project = changed_project().await;
     project
         .github
         .add_token("canary-actions", Identity::new("github-actions[bot]", TokenKind::Actions));
@@ -217,10 +217,9 @@ async fn with_the_token_of_actions_it_is_told_that_nothing_runs() {
     assert_snapshot!(project.output(command).await);
 }
 
-/// An interrupt ends it wherever it is, and the next run goes on from there.
 #[tokio::test]
-async fn an_interrupt_ends_it_and_the_next_run_goes_on() {
-    let project = changed().await;
+async fn the_next_run_completes_an_interrupted_pull_request() {
+    let project = changed_project().await;
     project.github.fail("POST", "*/pulls", 0, 1, crate::harness::github::Fault::Hang);
     let mut command = project.basegen("release minor --pr --quiet");
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -237,9 +236,8 @@ async fn an_interrupt_ends_it_and_the_next_run_goes_on() {
     assert!(open_pull_requests(&project.github).starts_with("#1 Release v1.3.0"));
 }
 
-/// A matrix in a folder of its repository, whose version lives above it.
 #[tokio::test]
-async fn the_matrix_may_be_below_the_top_of_its_repository() {
+async fn accepts_a_matrix_in_a_subfolder_with_the_version_above() {
     let project = Project::new().await;
     let matrix = project.read("matrix.toml");
     let matrix = matrix.split("[generated]").next().expect("a matrix");
@@ -255,9 +253,9 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
         project.write(&format!("images/dockerfiles/{path}"), text);
     }
     let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
-    // Without git nobody knows what lies above.
-    let told = project.output(project.basegen(release)).await;
-    assert_snapshot!(told.replace(&format!("{}/", project.folder.path().display()), ""));
+    // Without git, the top folder of the repository is unknown.
+    let printed = project.output(project.basegen(release)).await;
+    assert_snapshot!(printed.replace(&format!("{}/", project.folder.path().display()), ""));
     assert!(project.registry.tags("acme/base").is_empty());
     project.git(&["init", "--quiet"]);
     project.stage_matrix("images/matrix.toml");
@@ -274,10 +272,10 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     assert!(body.contains("<!-- basegen:release images/matrix.toml; version v1.3.0 -->"), "{body}");
 }
 
-/// A lock that was refreshed, and not committed.
+/// The lock was updated, but not committed.
 #[tokio::test]
-async fn what_was_generated_anew_goes_along() {
-    let project = changed().await;
+async fn the_pull_request_includes_an_updated_lock() {
+    let project = changed_project().await;
     project.write("basegen.lock", "schema = 1\n\n[images]\n");
     project.git(&["init", "--quiet"]);
     project.git(&["add", "basegen.lock", "matrix.toml", "VERSION"]);
@@ -299,9 +297,9 @@ async fn what_was_generated_anew_goes_along() {
     assert_eq!(project.github.file(BRANCH, "basegen.lock").as_deref(), Some(refreshed));
 }
 
-/// A workspace above the matrix: its lock file has the versions of its members.
+/// The workspace is above the folder of the matrix, and its lock file contains the versions of its members.
 #[tokio::test]
-async fn the_lock_file_of_a_workspace_above_goes_along() {
+async fn the_pull_request_includes_the_lock_file_of_a_workspace() {
     let project = Project::new().await;
     let matrix = project.read("matrix.toml");
     let matrix = matrix.split("[version]").next().expect("a matrix");
@@ -332,22 +330,21 @@ async fn the_lock_file_of_a_workspace_above_goes_along() {
     assert_eq!(project.github.file(branch, "Cargo.lock"), Some(lock.replace("1.2.3", "1.3.0")));
 }
 
-/// The gate compares names too, and takes no image for whole whose configuration is gone.
 #[tokio::test]
-async fn what_the_release_does_not_have_is_told() {
+async fn reports_images_without_configuration_and_tags_that_are_not_in_the_release() {
     let project = Project::released().await;
     let manifest = project.registry.manifest("acme/base", "3.11-v1.2.3").expect("a manifest");
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
     let config = manifest["config"]["digest"].as_str().expect("a digest");
     project.registry.remove_blob("acme/base", &config.parse().expect("a digest"));
-    let told = project.output(project.basegen("check --released")).await;
-    assert!(told.contains("3.11-v1.2.3` lacks linux/amd64"), "{told}");
+    let printed = project.output(project.basegen("check --released")).await;
+    assert!(printed.contains("3.11-v1.2.3` lacks linux/amd64"), "{printed}");
     let project = Project::released().await;
     let matrix = project.read("matrix.toml");
     project.write(
         "matrix.toml",
         &matrix.replace("{{variant}}-{{version}}", "py{{variant}}-{{version}}"),
     );
-    let told = project.output(project.basegen("check --released")).await;
-    assert!(told.contains("py3.11-v1.2.3` is not part of the release"), "{told}");
+    let printed = project.output(project.basegen("check --released")).await;
+    assert!(printed.contains("py3.11-v1.2.3` is not part of the release"), "{printed}");
 }

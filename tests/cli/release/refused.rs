@@ -2,23 +2,23 @@
 
 use insta::assert_snapshot;
 
-use super::changed;
+use super::changed_project;
 use crate::harness::release_project::{CONSTANT, Project};
 
 #[tokio::test]
-async fn invalid_bases_and_long_titles_stop_a_release() {
-    let project = changed().await;
+async fn rejects_invalid_bases_and_long_titles() {
+    let project = changed_project().await;
     let tags = project.registry.tags("acme/base");
-    let mut told = Vec::new();
+    let mut outputs = Vec::new();
     for base in ["", "a b", "refs/heads/main", "a..b", "-x", "main.lock", "gone"] {
         for arguments in ["release v1.3.0 --pr", "release minor --pr"] {
             let mut command = project.basegen(arguments);
             command.args(["--quiet", &format!("--base={base}")]);
-            let shown = project.output(command).await;
+            let printed = project.output(command).await;
             if arguments.contains("minor") {
-                assert_eq!(told.last(), Some(&shown), "{base}");
+                assert_eq!(outputs.last(), Some(&printed), "{base}");
             } else {
-                told.push(shown);
+                outputs.push(printed);
             }
         }
     }
@@ -26,19 +26,19 @@ async fn invalid_bases_and_long_titles_stop_a_release() {
         "[pull_request]\ntitle = \"{} {{{{version}}}}\"\n",
         "é".repeat(250)
     ));
-    told.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
+    outputs.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
     project.write_matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
-    told.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
-    assert_snapshot!(told.join("\n\n"));
+    outputs.push(project.output(project.basegen("release v1.3.0 --pr --quiet")).await);
+    assert_snapshot!(outputs.join("\n\n"));
     assert_eq!(project.registry.tags("acme/base"), tags);
     assert!(project.github.requests().iter().all(|seen| seen.method == "GET"));
 }
 
 #[tokio::test]
-async fn a_pull_request_needs_a_whole_release() {
-    let project = changed().await;
+async fn rejects_pull_requests_for_partial_releases_and_without_credentials() {
+    let project = changed_project().await;
     project.registry.clear_requests();
-    let mut told = Vec::new();
+    let mut outputs = Vec::new();
     for arguments in [
         "--push --pr --python 3.11",
         "--push --pr --version-tag test",
@@ -47,12 +47,12 @@ async fn a_pull_request_needs_a_whole_release() {
         "release --draft",
         "release v1.0.0 --pr",
     ] {
-        told.push(format!(
+        outputs.push(format!(
             "$ basegen {arguments}\n{}",
             project.output(project.basegen(arguments)).await
         ));
     }
-    assert_snapshot!(told.join("\n\n"));
+    assert_snapshot!(outputs.join("\n\n"));
     let without = |variables: &[(&str, &str)]| {
         let mut command = project.basegen("release --pr");
         command.env_remove("GITHUB_TOKEN");
@@ -75,7 +75,7 @@ async fn a_pull_request_needs_a_whole_release() {
 }
 
 #[tokio::test]
-async fn invalid_keys_are_located() {
+async fn locates_invalid_keys() {
     let project = Project::new().await;
     project.write_matrix(
         "[pull_request]\nrepository = \"acme\"\napi = \"github.example.org\"\nbase = \"a..b\"\n\
@@ -84,10 +84,10 @@ async fn invalid_keys_are_located() {
     assert_snapshot!(project.output(project.basegen("list")).await);
 }
 
-/// A place that cannot be edited is told before a single tag is out.
+/// The error comes before the first tag is set.
 #[tokio::test]
-async fn a_working_tree_that_cannot_be_edited_stops_a_release() {
-    let project = changed().await;
+async fn rejects_places_of_the_version_that_cannot_be_edited() {
+    let project = changed_project().await;
     project.write("images/constants.py", "x = 1\n");
     let tags = project.registry.tags("acme/base");
     for arguments in ["release v1.3.0", "release v1.3.0 --pr", "release v1.3.0 --dry-run"] {
@@ -95,7 +95,7 @@ async fn a_working_tree_that_cannot_be_edited_stops_a_release() {
         assert_eq!(output.status.code(), Some(3), "{}", project.format_output(&output));
     }
     assert_eq!(project.registry.tags("acme/base"), tags);
-    // The same of the base branch.
+    // The base branch is checked, too.
     project.write("images/constants.py", CONSTANT);
     project.github.push("main", "images/constants.py", "x = 1\n");
     let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");

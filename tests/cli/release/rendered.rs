@@ -1,15 +1,15 @@
-//! The whole command, where the repository has what its matrix renders to.
+//! Releases of a repository that contains the rendered files of its matrix.
 
 use std::os::unix::fs::PermissionsExt as _;
 
 use insta::assert_snapshot;
 
-use super::{BRANCH, changed};
+use super::{BRANCH, changed_project};
 use crate::harness::github::store::File;
 use crate::harness::pull_request::open_pull_requests;
 use crate::harness::release_project::{CONSTANT, Project};
 
-/// Renders into the folder that the matrix then names.
+/// Renders to a folder, and adds the folder to the matrix.
 async fn render(project: &Project) {
     let readme = "readme = \"README.md\"\n";
     let matrix = project.read("matrix.toml");
@@ -26,14 +26,14 @@ fn commit(project: &Project) {
 
 fn set_mode(project: &Project, path: &str, mode: u32) {
     let permissions = std::fs::Permissions::from_mode(mode);
-    fs_err::set_permissions(project.path(path), permissions).expect("it is there");
+    fs_err::set_permissions(project.path(path), permissions).expect("a file");
 }
 
-/// What is rendered goes along as the matrix renders it, whatever lies in its folder; what is
-/// rendered no more goes away.
+/// The pull request contains what the matrix renders, and removes what it no longer renders. Other files in the folder are
+/// ignored.
 #[tokio::test]
-async fn what_is_rendered_goes_along_and_nothing_else_does() {
-    let project = changed().await;
+async fn the_pull_request_includes_only_rendered_files() {
+    let project = changed_project().await;
     render(&project).await;
     project.write("rendered/3.10/Dockerfile", "FROM scratch\n");
     project.write("rendered/3.11/3.11.txt", "old\n");
@@ -41,11 +41,11 @@ async fn what_is_rendered_goes_along_and_nothing_else_does() {
     for path in ["rendered/3.10/Dockerfile", "rendered/3.11/3.11.txt", "rendered/3.12/3.12.txt"] {
         project.github.push("main", path, &project.read(path));
     }
-    // On the base it is another one, and the working tree has not changed it.
+    // The base branch has a newer file, which the working tree has not changed.
     project.github.push("main", "rendered/3.12/3.12.txt", "newer\n");
     project.write("rendered/junk.txt", "mine");
     fs_err::write(project.path("rendered/3.11/core"), [0xff, 0xfe]).expect("a file");
-    fs_err::remove_file(project.path("rendered/3.11/3.11.txt")).expect("it was there");
+    fs_err::remove_file(project.path("rendered/3.11/3.11.txt")).expect("a file");
     let dry = project.stdout("release minor --pr --dry-run").await;
     assert!(dry.contains("--- a/rendered/3.11/3.11.txt\n"), "{dry}");
     project.stdout("release minor --pr --quiet").await;
@@ -56,10 +56,10 @@ async fn what_is_rendered_goes_along_and_nothing_else_does() {
     assert_eq!(file("rendered/3.12/3.12.txt").as_deref(), Some("newer\n"));
 }
 
-/// A mode is part of what is rendered: that of a new file, and one that changed alone.
+/// The mode of a new file, and a changed mode of an unchanged file.
 #[tokio::test]
-async fn modes_go_along() {
-    let project = changed().await;
+async fn the_pull_request_includes_modes() {
+    let project = changed_project().await;
     render(&project).await;
     commit(&project);
     for path in ["rendered/3.11/3.11.txt", "rendered/3.12/3.12.txt"] {
@@ -83,7 +83,7 @@ async fn modes_go_along() {
     for path in ["rendered/3.12/3.12.txt", "rendered/3.11/Dockerfile", "VERSION"] {
         assert_eq!(mode(path), "100644", "{path}");
     }
-    // What is merged is in step, modes and all.
+    // After the merge there is no drift, including modes.
     project.github.clear_requests();
     project.merge_pull_request();
     project.stdout("render -o rendered").await;
@@ -93,10 +93,10 @@ async fn modes_go_along() {
     assert_eq!(open_pull_requests(&project.github), "");
 }
 
-/// A file that GitHub's API for contents gives nothing of.
+/// GitHub's API for contents does not return files of this size.
 #[tokio::test]
-async fn large_files_go_along() {
-    let project = changed().await;
+async fn the_pull_request_includes_large_files() {
+    let project = changed_project().await;
     let large = "x".repeat(1_500_000);
     project.write("dockerfiles/3.11.txt", &large);
     render(&project).await;
@@ -114,25 +114,25 @@ async fn large_files_go_along() {
     }
 }
 
-/// What leads elsewhere cannot be edited where it stands.
+/// A symbolic link cannot be edited.
 #[tokio::test]
-async fn a_link_on_the_base_is_told_before_anything_is_published() {
-    let project = changed().await;
+async fn rejects_a_link_on_the_base_branch_before_the_release() {
+    let project = changed_project().await;
     project.github.push("main", "images/VERSION", "v1.2.3\n");
     project.github.push_file("main", "VERSION", File::new("120000", b"images/VERSION"));
     let tags = project.registry.tags("acme/base");
     assert_snapshot!(project.output(project.basegen("release minor --pr --quiet")).await);
-    // Where there is nothing to edit behind it, it is nobody's business.
+    // A link to a file without edits is accepted.
     project.github.push("main", "images/VERSION", "v1.3.0\n");
     project.write("VERSION", "v1.3.0\n");
     project.write("images/constants.py", &CONSTANT.replace("1.2.3", "1.3.0"));
     let dry = project.stdout("release v1.3.0 --pr --dry-run").await;
     assert!(!dry.contains("a/VERSION"), "{dry}");
-    for (target, told_of) in [("../VERSION", "out of the repository"), ("VERSION", "symbolic link")]
+    for (target, problem) in [("../VERSION", "out of the repository"), ("VERSION", "symbolic link")]
     {
         project.github.push_file("main", "VERSION", File::new("120000", target.as_bytes()));
-        let told = project.output(project.basegen("release v1.3.0 --pr --quiet")).await;
-        assert!(told.contains(told_of), "{told}");
+        let printed = project.output(project.basegen("release v1.3.0 --pr --quiet")).await;
+        assert!(printed.contains(problem), "{printed}");
     }
     assert_eq!(project.registry.tags("acme/base"), tags);
 }

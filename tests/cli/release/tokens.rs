@@ -1,21 +1,20 @@
-//! Who gets the tokens of GitHub.
+//! The hosts that receive tokens of GitHub.
 
 use insta::assert_snapshot;
 
-use super::changed;
+use super::changed_project;
 use crate::harness::github::KEY;
 
-/// The token of github.com is not for whatever host a remote names.
 #[tokio::test]
-async fn a_host_of_the_remote_gets_no_token_of_github_com() {
-    let project = changed().await;
+async fn the_host_of_a_remote_gets_no_token_of_github_com() {
+    let project = changed_project().await;
     project.git(&["init", "--quiet"]);
     project.git(&["remote", "add", "origin", "short:acme/images.git"]);
     project.git(&["config", "url.https://github.example.org/.insteadOf", "short:"]);
     let command = |variables: &[(&str, &str)]| {
         let mut command = project.basegen("release v1.3.0 --pr");
         command.env_remove("GITHUB_API_URL").env_remove("GITHUB_REPOSITORY");
-        // Nothing is sent to where this name may lead.
+        // A proxy that does not exist prevents requests to the host.
         command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("GH_TOKEN", "canary-gh");
         command.envs(variables.iter().copied());
         command
@@ -28,7 +27,7 @@ async fn a_host_of_the_remote_gets_no_token_of_github_com() {
 /// A checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
 #[tokio::test]
 async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
-    let project = changed().await;
+    let project = changed_project().await;
     let elsewhere = crate::harness::pull_request::repository().await;
     let host = elsewhere.api().replace("http://", "").replace("/api/v3", "");
     project.write_matrix(&format!("[pull_request]\napi = \"{}\"\n", elsewhere.api()));
@@ -37,10 +36,10 @@ async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
         command.env_remove("GITHUB_API_URL").env("GH_ENTERPRISE_TOKEN", "canary-enterprise");
         command
     };
-    let told = project.output(command("")).await.replace(&host, "ELSEWHERE");
-    assert_snapshot!(told);
+    let printed = project.output(command("")).await.replace(&host, "ELSEWHERE");
+    assert_snapshot!(printed);
     assert_eq!(elsewhere.requests().len(), 0);
-    // With the runner of another server, the matrix's host is still a stranger.
+    // The host in the matrix is not that of the runner's server.
     let mut of_runner = command("");
     of_runner.env("GITHUB_API_URL", project.github.api());
     assert!(project.output(of_runner).await.contains("is not sent to"));
@@ -62,7 +61,7 @@ async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
 /// Secrets of the environment are sent as credentials only; they are in no output, file or other request.
 #[tokio::test]
 async fn secrets_are_neither_printed_nor_stored_nor_sent_elsewhere() {
-    let project = changed().await;
+    let project = changed_project().await;
     project.write_matrix("[pull_request]\nreviewers = [\"mallory\"]\n");
     let line = KEY.lines().nth(3).expect("a line");
     for (arguments, app) in [
@@ -79,11 +78,11 @@ async fn secrets_are_neither_printed_nor_stored_nor_sent_elsewhere() {
         }
         let output = command.output().await.expect("a run");
         assert!(output.status.success(), "{}", project.format_output(&output));
-        let told = project.format_output(&output);
-        assert!(!told.contains("canary") && !told.contains(line), "{told}");
+        let printed = project.format_output(&output);
+        assert!(!printed.contains("canary") && !printed.contains(line), "{printed}");
     }
-    let kept = project.github.with(|store| format!("{:?} {:?}", store.pulls, store.commits));
-    assert!(!kept.contains("canary") && !kept.contains(line));
+    let stored = project.github.with(|store| format!("{:?} {:?}", store.pulls, store.commits));
+    assert!(!stored.contains("canary") && !stored.contains(line));
     let mut files = Vec::new();
     let mut folders = vec![project.folder.path().to_owned()];
     while let Some(folder) = folders.pop() {

@@ -1,3 +1,5 @@
+//! `basegen render`: printed and written Dockerfiles, drift, and symbolic links.
+
 use std::path::Path;
 
 use insta_cmd::assert_cmd_snapshot;
@@ -5,7 +7,7 @@ use insta_cmd::assert_cmd_snapshot;
 use crate::harness::project::{Project, basegen, stdout};
 
 #[test]
-fn one_variant_is_printed() {
+fn prints_the_dockerfile_of_one_variant() {
     let printed = stdout(Project::new().basegen("render --python 3.11 --gpu --job-type server"));
     insta::assert_snapshot!(printed, @r"
     FROM python:3.11
@@ -15,7 +17,7 @@ fn one_variant_is_printed() {
 }
 
 #[test]
-fn what_was_written_has_not_drifted_until_it_is_changed() {
+fn check_reports_changed_missing_and_additional_files() {
     let project = Project::new();
     assert_cmd_snapshot!(project.basegen("render -o rendered"));
     assert_cmd_snapshot!(project.basegen("render --check rendered"));
@@ -28,20 +30,20 @@ fn what_was_written_has_not_drifted_until_it_is_changed() {
 }
 
 #[test]
-fn a_part_of_the_matrix_is_compared_with_its_own_folders() {
+fn check_with_a_selection_compares_only_its_folders() {
     let project = Project::new();
     stdout(project.basegen("render -o rendered"));
     stdout(project.basegen("render --check rendered --python 3.9"));
     project.write("rendered/3.9-server/stale.txt", "");
     project.write("rendered/3.11-server/stale.txt", "");
     assert_cmd_snapshot!(project.basegen("render --check rendered --python 3.9"));
-    // What basegen may not have written stays, and is named.
+    // Files that basegen did not write are kept and reported.
     assert_cmd_snapshot!(project.basegen("render -o rendered"));
     assert!(project.path().join("rendered/3.9-server/stale.txt").exists());
 }
 
 #[test]
-fn nothing_is_written_through_a_link() {
+fn does_not_write_through_symbolic_links() {
     let project = Project::new();
     let link = |target: &str, path: &str| {
         std::os::unix::fs::symlink(target, project.path().join(path)).expect("a link");
@@ -57,7 +59,7 @@ fn nothing_is_written_through_a_link() {
     assert_cmd_snapshot!(project.basegen("render -o out"));
     let precious = fs_err::read_to_string(project.path().join("precious/Dockerfile"));
     assert_eq!(precious.expect("a file"), "precious\n");
-    // The folder itself is the user's choice.
+    // The output folder itself can be a link.
     fs_err::create_dir(project.path().join("real")).expect("a folder");
     link("real", "linked");
     stdout(project.basegen("render -o linked"));
@@ -80,7 +82,7 @@ fn links_of_contexts_are_rendered_as_links() {
         |path: &str| fs_err::read_link(project.path().join("out/3.9-server/folder").join(path));
     assert_eq!(target("link").expect("a link"), Path::new("file"));
     assert_eq!(target("dangling").expect("a link"), Path::new("/nowhere"));
-    // A link that differs is a difference, and is replaced.
+    // A link with another target is drift, and is replaced.
     fs_err::remove_file(project.path().join("out/3.9-server/folder/link")).expect("removed");
     link("dangling", "out/3.9-server/folder/link");
     let output = project.basegen("render --check out").output().expect("the command runs");
@@ -91,7 +93,7 @@ fn links_of_contexts_are_rendered_as_links() {
 }
 
 #[test]
-fn rendering_is_the_same_from_run_to_run() {
+fn renders_the_same_files_in_each_run() {
     let project = Project::new();
     stdout(project.basegen("render -o one"));
     for _ in 0..3 {
@@ -106,7 +108,7 @@ fn every_variant_of_this_repository_renders() {
 }
 
 #[test]
-fn git_and_env_files_that_images_do_not_get_are_reported_once() {
+fn ignored_git_and_env_files_are_reported_once() {
     let project = Project::new();
     project.write(
         "dockerfiles/Dockerfile.hbs",

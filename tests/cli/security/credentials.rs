@@ -1,4 +1,4 @@
-//! A checkout cannot send its user's credentials to a host of its choice.
+//! A matrix cannot send credentials of its user to a host of its choice.
 
 use std::process::Command;
 
@@ -15,9 +15,9 @@ const CANARY: &str = "canary-9d41e7";
 fn output(mut command: Command, registry: &FakeRegistry) -> String {
     let output = command.output().expect("the command runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&registry.host(), "REGISTRY");
-    let told = format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
-    assert!(!told.contains(CANARY), "{told}");
-    told
+    let printed = format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    assert!(!printed.contains(CANARY), "{printed}");
+    printed
 }
 
 fn project(host: &str, table: &str) -> Project {
@@ -29,7 +29,7 @@ fn project(host: &str, table: &str) -> Project {
 }
 
 #[test]
-fn a_well_known_token_is_sent_to_no_other_host() {
+fn well_known_credentials_are_sent_to_no_other_host() {
     let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
     let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
@@ -56,10 +56,10 @@ fn a_well_known_token_is_sent_to_no_other_host() {
         for arguments in ["plan", "status", "auth check", "prune"] {
             let mut command = project.basegen(arguments);
             command.env(variable, CANARY).env("AWS_SECRET_ACCESS_KEY", CANARY);
-            let told = output(command, &registry);
-            assert!(told.starts_with("exit status: 3"), "{arguments}: {told}");
+            let printed = output(command, &registry);
+            assert!(printed.starts_with("exit status: 3"), "{arguments}: {printed}");
             if arguments == "plan" {
-                all.push(told);
+                all.push(printed);
             }
         }
     }
@@ -68,7 +68,7 @@ fn a_well_known_token_is_sent_to_no_other_host() {
 }
 
 #[test]
-fn a_variable_of_another_name_is_sent_where_the_matrix_says() {
+fn other_variables_are_sent_to_the_host_in_the_matrix() {
     let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
     let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
@@ -81,7 +81,7 @@ fn a_variable_of_another_name_is_sent_where_the_matrix_says() {
 }
 
 #[test]
-fn a_well_known_token_is_given_to_build_steps_by_the_command_line_alone() {
+fn only_the_command_line_passes_well_known_credentials_to_build_steps() {
     let runtime = Runtime::new().expect("a runtime");
     let registry = runtime.block_on(FakeRegistry::start());
     let project = Project::new();
@@ -96,19 +96,19 @@ fn a_well_known_token_is_given_to_build_steps_by_the_command_line_alone() {
     };
     assert_snapshot!("build_secret", output(basegen(""), &registry));
     let given = output(basegen("--secret id=token,env=GITHUB_TOKEN"), &registry);
-    // The command line allows it, and what fails is the engine.
+    // The command line allows the secret, and the build fails because there is no engine.
     assert!(given.starts_with("exit status: 5"), "{given}");
 }
 
 #[test]
-fn no_credential_travels_without_tls_unless_it_is_allowed() {
+fn credentials_need_tls_or_an_exception() {
     let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
     let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
     let project = project("registry.example", "plain_http = true");
     let basegen = |arguments: &str| {
         let mut command = project.basegen(arguments);
-        // To a proxy a request is written with the whole URL, which a registry understands too.
+        // The registry acts as a proxy: requests to a proxy contain the whole URL, which it accepts.
         command.env("http_proxy", registry.origin());
         command
     };
@@ -119,7 +119,7 @@ fn no_credential_travels_without_tls_unless_it_is_allowed() {
     };
     assert_snapshot!("plain_http", output(signed_in("status"), &registry));
     assert!(registry.requests().iter().all(|request| request.authorization.is_none()));
-    // Nobody's requests go through.
+    // Requests without credentials are sent.
     output(basegen("status"), &registry);
     registry.set_access(Access::Open);
     let anonymous = output(basegen("status"), &registry);

@@ -1,4 +1,4 @@
-//! Text of others controls neither the terminal nor GitHub's runner.
+//! Untrusted text cannot control the terminal or the runner of GitHub Actions.
 
 use std::process::{Command, Output};
 
@@ -11,10 +11,10 @@ use crate::harness::registry::FakeRegistry;
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What a terminal or the runner would obey: an escape sequence, C1, a mark of direction, commands.
+/// Control sequences of terminals and of the runner: an escape sequence, C1, a directional mark and workflow commands.
 const HOSTILE: &str = "a\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\n::add-mask::b\n##[group]c";
 
-fn is_obeyed(character: char) -> bool {
+fn is_control_sequence(character: char) -> bool {
     (character.is_control() && !matches!(character, '\n' | '\t'))
         || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}')
 }
@@ -30,7 +30,7 @@ fn run(command: impl Fn() -> Command) -> [String; 2] {
     };
     let (plain, step, forced) = (text(&plain), text(&step), text(&forced));
     for text in [&plain, &step] {
-        assert!(!text.contains(is_obeyed), "{text:?}");
+        assert!(!text.contains(is_control_sequence), "{text:?}");
     }
     assert!(!forced.contains("\u{1b}]") && !forced.contains('\u{9b}'), "{forced:?}");
     let is_foreign = |line: &&str| {
@@ -42,7 +42,7 @@ fn run(command: impl Fn() -> Command) -> [String; 2] {
 }
 
 #[test]
-fn a_value_of_the_matrix_is_harmless() {
+fn values_of_the_matrix_are_escaped() {
     let project = Project::new();
     let repository = "repository = \"a\\u001b]0;x\\n::add-mask::b\\n##[group]c\"";
     project.write(
@@ -55,7 +55,7 @@ fn a_value_of_the_matrix_is_harmless() {
 }
 
 #[test]
-fn the_name_of_a_file_is_harmless() {
+fn file_names_are_escaped() {
     let project = Project::new();
     let [plain, step] = run(|| {
         let mut command = project.basegen("plan --offline --file");
@@ -67,7 +67,7 @@ fn the_name_of_a_file_is_harmless() {
 }
 
 #[test]
-fn a_metadata_file_of_a_job_is_harmless() {
+fn metadata_of_jobs_is_escaped() {
     let project = Project::new();
     project.write("dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{job_type}}.txt /\n");
     let image = json!({
@@ -84,7 +84,7 @@ fn a_metadata_file_of_a_job_is_harmless() {
 }
 
 #[test]
-fn an_artifact_in_a_registry_is_harmless() {
+fn artifacts_in_a_registry_are_escaped() {
     let runtime = Runtime::new().expect("a runtime");
     let registry = runtime.block_on(FakeRegistry::start());
     let project = Project::new();

@@ -1,11 +1,11 @@
-//! Files of a checkout that are made to exhaust a machine: each ends in an error that names the file and the limit.
+//! Files that would exhaust the machine. The error names the file and the limit.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::harness::project::{MATRIX, Project};
 
-/// What a command prints, in a process that may not hang and has 4 GB of memory.
+/// Returns the output of a command with a timeout and a limit of 4 GB of memory.
 fn run(project: &Project, arguments: &str) -> String {
     let plain = project.basegen(arguments);
     let mut command = Command::new("bash");
@@ -13,10 +13,11 @@ fn run(project: &Project, arguments: &str) -> String {
     command.arg(plain.get_program()).args(plain.get_args());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let output = command.current_dir(project.path()).output().expect("the command runs");
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told).replace(&*project.path().to_string_lossy(), ".");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed =
+        String::from_utf8_lossy(&printed).replace(&*project.path().to_string_lossy(), ".");
     let mut shown = String::new();
-    for line in told.lines() {
+    for line in printed.lines() {
         let end = line.char_indices().nth(110).map_or(line.len(), |(at, _)| at);
         writeln!(shown, "{}", &line[..end]).expect("memory");
     }
@@ -26,8 +27,8 @@ fn run(project: &Project, arguments: &str) -> String {
     )
 }
 
-/// What is said of a template and partials, by their names.
-fn rendered(template: &str, partials: &[(String, String)]) -> String {
+/// Renders a template with partials, and returns the output.
+fn render(template: &str, partials: &[(String, String)]) -> String {
     let project = Project::new();
     let list = "[\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
     project.write("matrix.toml", &format!("{MATRIX}\n[variables]\nlist = {list}\n"));
@@ -38,115 +39,75 @@ fn rendered(template: &str, partials: &[(String, String)]) -> String {
     run(&project, "render --variant 3.9-server")
 }
 
-/// Partials of which each is made of the next by `text`, and the last of which is `last`.
+/// Returns partials that include each other: `text` returns the content for the number of the next one. The last contains
+/// `last`.
 fn chain(count: usize, text: impl Fn(usize) -> String, last: &str) -> Vec<(String, String)> {
     let mut partials: Vec<_> = (0..count).map(|at| (format!("p{at}"), text(at + 1))).collect();
     partials.push((format!("p{count}"), last.to_owned()));
     partials
 }
 
-#[test]
-fn templates_that_are_made_to_exhaust_a_machine_are_refused() {
-    let nested = |open: &str, inner: &str, close: &str, count: usize| {
-        format!("FROM a\n{}{inner}{}\n", open.repeat(count), close.repeat(count))
-    };
-    let twice = |at: usize| format!("{{{{> p{at}}}}}{{{{> p{at}}}}}");
-    let names = |at: usize| format!("{{{{> p{at} a{at}=\"x\"}}}}{{{{> p{at} b{at}=\"x\"}}}}");
-    let blocks = |at: usize| {
-        format!("{{{{#> p{at}}}}}{{{{> @partial-block}}}}{{{{> @partial-block}}}}{{{{/p{at}}}}}")
-    };
-    let start = "FROM a\n{{> p0}}\n";
-    let all = [
-        ("20,000 nested blocks", rendered(&nested("{{#if gpu}}", "x", "{{/if}}", 20_000), &[])),
-        ("60 nested blocks", rendered(&nested("{{#if gpu}}", "x", "{{/if}}", 60), &[])),
-        (
-            "60 alternatives",
-            rendered(
-                &format!("FROM a\n{{{{#if gpu}}}}x{}{{{{/if}}}}\n", "{{else if gpu}}x".repeat(60)),
-                &[],
-            ),
-        ),
-        (
-            "19,000 nested calls",
-            rendered(
-                &format!(
-                    "FROM a\n{{{{#if {}gpu{}}}}}x{{{{/if}}}}\n",
-                    "(not ".repeat(19_000),
-                    ")".repeat(19_000)
-                ),
-                &[],
-            ),
-        ),
-        (
-            "19,000 nested lists",
-            rendered(
-                &format!(
-                    "FROM a\n{{{{#each {}1{}}}}}x{{{{/each}}}}\n",
-                    "[".repeat(19_000),
-                    "]".repeat(19_000)
-                ),
-                &[],
-            ),
-        ),
-        (
-            "5,000 chained partials",
-            rendered(start, &chain(5_000, |at| format!("{{{{> p{at}}}}}"), "x")),
-        ),
-        ("2^30 partials", rendered(start, &chain(30, twice, "x"))),
-        ("2^30 partials without a text", rendered(start, &chain(30, twice, ""))),
-        ("2^30 ways to use partials", rendered(start, &chain(30, names, ""))),
-        ("10^9 iterations", rendered(&nested("{{#each @root.list}}", "", "{{/each}}", 9), &[])),
-        (
-            "2^30 copies of a block",
-            rendered("FROM a\n{{#> p0}}xxxx{{/p0}}\n", &chain(30, blocks, "{{> @partial-block}}")),
-        ),
-        (
-            "a partial that includes itself",
-            rendered(
-                "FROM a\n{{#*inline \"a\"}}{{#if true}}{{> b}}{{/if}}{{/inline}}{{#*inline \"b\"}}{{> a}}{{/inline}}{{> a}}\n",
-                &[],
-            ),
-        ),
-        (
-            "10,000 times 1,000 characters",
-            rendered(
-                &format!(
-                    "FROM a\n{}{}{}\n",
-                    "{{#each @root.list}}".repeat(4),
-                    "x".repeat(1000),
-                    "{{/each}}".repeat(4)
-                ),
-                &[],
-            ),
-        ),
-        (
-            "a template of more than 256 KiB",
-            rendered(&format!("FROM a\n#{}\n", "x".repeat(1 << 20)), &[]),
-        ),
-    ];
-    insta::assert_snapshot!(all.map(|(what, told)| format!("{what}\n{told}")).join("\n"));
+/// Returns `inner` between `count` repetitions of `open` and of `close`.
+fn nested(open: &str, inner: &str, close: &str, count: usize) -> String {
+    format!("{}{inner}{}", open.repeat(count), close.repeat(count))
 }
 
 #[test]
-fn a_template_may_be_nested_as_deep_as_anybody_needs() {
-    let nested = |count: usize| {
-        format!("{}x{}", "{{#unless gpu}}".repeat(count), "{{/unless}}".repeat(count))
+fn rejects_templates_that_would_exhaust_the_machine() {
+    let template = |text: &str| render(&format!("FROM a\n{text}\n"), &[]);
+    let partials = |chain: &[(String, String)]| render("FROM a\n{{> p0}}\n", chain);
+    let blocks = |count: usize| template(&nested("{{#if gpu}}", "x", "{{/if}}", count));
+    let loops = |inner: &str, count: usize| {
+        template(&nested("{{#each @root.list}}", inner, "{{/each}}", count))
     };
-    let told = rendered(&format!("FROM a\n# {}\n", nested(45)), &[]);
-    assert!(told.starts_with("0: "), "{told}");
+    let alternatives = "{{else if gpu}}x".repeat(60);
+    let calls = nested("(not ", "gpu", ")", 19_000);
+    let lists = nested("[", "1", "]", 19_000);
+    let once = |at: usize| format!("{{{{> p{at}}}}}");
+    let twice = |at: usize| once(at).repeat(2);
+    let names = |at: usize| format!("{{{{> p{at} a{at}=\"x\"}}}}{{{{> p{at} b{at}=\"x\"}}}}");
+    let copies = |at: usize| {
+        format!("{{{{#> p{at}}}}}{{{{> @partial-block}}}}{{{{> @partial-block}}}}{{{{/p{at}}}}}")
+    };
+    let copies = chain(30, copies, "{{> @partial-block}}");
+    let cycle = "{{#*inline \"a\"}}{{#if true}}{{> b}}{{/if}}{{/inline}}{{#*inline \"b\"}}{{> a}}{{/inline}}{{> a}}";
+    let all = [
+        ("20,000 nested blocks", blocks(20_000)),
+        ("60 nested blocks", blocks(60)),
+        ("60 alternatives", template(&format!("{{{{#if gpu}}}}x{alternatives}{{{{/if}}}}"))),
+        ("19,000 nested calls", template(&format!("{{{{#if {calls}}}}}x{{{{/if}}}}"))),
+        ("19,000 nested lists", template(&format!("{{{{#each {lists}}}}}x{{{{/each}}}}"))),
+        ("5,000 chained partials", partials(&chain(5_000, once, "x"))),
+        ("2^30 partials", partials(&chain(30, twice, "x"))),
+        ("2^30 partials without a text", partials(&chain(30, twice, ""))),
+        ("2^30 ways to use partials", partials(&chain(30, names, ""))),
+        ("10^9 iterations", loops("", 9)),
+        ("2^30 copies of a block", render("FROM a\n{{#> p0}}xxxx{{/p0}}\n", &copies)),
+        ("a partial that includes itself", template(cycle)),
+        ("10,000 times 1,000 characters", loops(&"x".repeat(1000), 4)),
+        ("a template of more than 256 KiB", template(&format!("#{}", "x".repeat(1 << 20)))),
+    ];
+    insta::assert_snapshot!(all.map(|(what, printed)| format!("{what}\n{printed}")).join("\n"));
+}
+
+#[test]
+fn accepts_deeply_nested_templates() {
+    let blocks = nested("{{#unless gpu}}", "x", "{{/unless}}", 45);
+    let printed = render(&format!("FROM a\n# {blocks}\n"), &[]);
+    assert!(printed.starts_with("0: "), "{printed}");
     let partials = chain(
         40,
         |at| format!("{{{{#if python}}}}{{{{#if python}}}}{{{{> p{at}}}}}{{{{/if}}}}{{{{/if}}}}"),
         "x",
     );
-    let told = rendered("FROM a\n# {{> p0}}\n", &partials);
-    assert!(told.starts_with("0: "), "{told}");
+    let printed = render("FROM a\n# {{> p0}}\n", &partials);
+    assert!(printed.starts_with("0: "), "{printed}");
 }
 
 #[test]
-fn what_is_no_file_is_not_opened() {
+fn rejects_pipes_devices_and_large_files() {
     let mut all = String::new();
-    let mut refused = |what: &str, path: &str, command: &str, keys: &str| {
+    let mut reject = |what: &str, path: &str, command: &str, keys: &str| {
         let project = Project::new();
         project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"", keys));
         project.write("Cargo.toml", "[package]\nname = \"a\"\nversion = \"1.0.0\"\n");
@@ -155,28 +116,28 @@ fn what_is_no_file_is_not_opened() {
         if at.exists() {
             fs_err::remove_file(&at).expect("removed");
         }
-        let made = Command::new("mkfifo").arg(&at).status().expect("mkfifo");
-        assert!(made.success());
+        let created = Command::new("mkfifo").arg(&at).status().expect("mkfifo");
+        assert!(created.success());
         writeln!(all, "{what}\n{}", run(&project, command)).expect("a string");
     };
     let version = "[version]\nfile = \"VERSION\"";
-    refused("matrix", "matrix.toml", "list", version);
-    refused("version", "VERSION", "list", version);
-    refused("template", "dockerfiles/Dockerfile.hbs", "render", version);
-    refused("partial", "dockerfiles/partials/x.hbs", "render", version);
-    refused("copied file", "dockerfiles/server.txt", "render", version);
-    refused("lock", "basegen.lock", "render", version);
-    refused("schema", "matrix.schema.json", "check --offline", version);
-    refused(
+    reject("matrix", "matrix.toml", "list", version);
+    reject("version", "VERSION", "list", version);
+    reject("template", "dockerfiles/Dockerfile.hbs", "render", version);
+    reject("partial", "dockerfiles/partials/x.hbs", "render", version);
+    reject("copied file", "dockerfiles/server.txt", "render", version);
+    reject("lock", "basegen.lock", "render", version);
+    reject("schema", "matrix.schema.json", "check --offline", version);
+    reject(
         "readme",
         "README.md",
         "check --offline",
         &format!("{version}\n[generated]\nreadme = \"README.md\""),
     );
-    refused("metadata", "job.json", "merge job.json", version);
+    reject("metadata", "job.json", "merge job.json", version);
     let cargo = "[version]\nfile = \"Cargo.toml\"\nkey = \"package.version\"";
-    refused("Cargo.lock", "Cargo.lock", "bump minor", cargo);
-    refused(
+    reject("Cargo.lock", "Cargo.lock", "bump minor", cargo);
+    reject(
         "certificates",
         "ca.pem",
         "status",
@@ -192,7 +153,7 @@ fn what_is_no_file_is_not_opened() {
 }
 
 #[test]
-fn a_file_that_is_not_utf_8_has_a_location() {
+fn locates_bytes_that_are_not_utf_8() {
     let project = Project::new();
     let utf_16: Vec<u8> = MATRIX.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked = [&[0xff, 0xfe], utf_16.as_slice()].concat();

@@ -1,4 +1,4 @@
-//! What files, names and answers of others cannot do: read or write outside of the repository, exhaust the machine, get
+//! Hostile files, names and responses. They cannot read or write outside of the repository, exhaust the machine, get
 //! credentials, or control a terminal.
 
 mod credentials;

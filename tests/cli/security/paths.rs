@@ -1,4 +1,4 @@
-//! Paths of a checkout that lead out of it: nothing is read or written there.
+//! Paths and links that leave the repository. basegen does not read or write files there.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::project::{MATRIX, Project, stdout};
 
-/// A repository with a matrix, and a folder outside of it that nobody may touch.
-struct Hostile {
+/// A repository with a matrix, and a folder outside of it.
+struct HostileRepository {
     project: Project,
     outside: tempfile::TempDir,
 }
 
-impl Hostile {
+impl HostileRepository {
     fn new() -> Self {
         let project = Project::new();
         fs_err::create_dir(project.path().join(".git")).expect("a folder");
@@ -33,7 +33,7 @@ impl Hostile {
         fs_err::write(path, text).expect("a file");
     }
 
-    /// Writes a matrix with `keys`, which may replace its `[version]`.
+    /// Writes a matrix with `keys`, which can contain another `[version]`.
     fn matrix(&self, keys: &str) {
         let version = "[version]\nfile = \"VERSION\"\n";
         let matrix = if keys.contains("[version]") {
@@ -44,7 +44,7 @@ impl Hostile {
         self.project.write("matrix.toml", &format!("{matrix}\n{keys}\n"));
     }
 
-    /// Makes `path` of the repository a link to `target`, which is outside.
+    /// Replaces `path` in the repository by a link to `target` in the folder outside.
     fn link(&self, path: &str, target: &str) {
         let path = self.project.path().join(path);
         if path.is_dir() {
@@ -55,21 +55,21 @@ impl Hostile {
         symlink(self.outside.path().join(target), path).expect("a link");
     }
 
-    /// What a command prints and how it ends.
+    /// Returns the exit code and the output of a command.
     fn run(&self, arguments: &str) -> String {
         let arguments = arguments.replace("OUTSIDE", &self.outside.path().display().to_string());
         let output = self.project.basegen(&arguments).output().expect("the command runs");
         let real = fs_err::canonicalize(self.outside.path()).expect("a path");
-        let told = String::from_utf8_lossy(&output.stderr);
-        let told = told.replace(&*real.to_string_lossy(), "/outside");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let printed = printed.replace(&*real.to_string_lossy(), "/outside");
         let real = fs_err::canonicalize(self.project.path()).expect("a path");
-        let told = told.replace(&*real.to_string_lossy(), "/repository");
-        assert!(!told.contains("secret\n"), "{told}");
-        format!("{}: {told}", output.status.code().expect("a code"))
+        let printed = printed.replace(&*real.to_string_lossy(), "/repository");
+        assert!(!printed.contains("secret\n"), "{printed}");
+        format!("{}: {printed}", output.status.code().expect("a code"))
     }
 
-    /// The files outside and in the git directory, with what they hold.
-    fn elsewhere(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    /// Returns the files outside and in the git directory, with their contents.
+    fn protected_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         collect(self.outside.path(), &mut files);
         collect(&self.project.path().join(".git"), &mut files);
@@ -90,68 +90,68 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 #[test]
-fn every_path_of_a_matrix_stays_in_the_repository() {
+fn rejects_links_out_of_the_repository() {
     let mut all = String::new();
-    let mut refused = |what: &str, command: &str, prepare: &dyn Fn(&Hostile)| {
-        let hostile = Hostile::new();
+    let mut reject = |what: &str, command: &str, prepare: &dyn Fn(&HostileRepository)| {
+        let hostile = HostileRepository::new();
         prepare(&hostile);
-        let before = hostile.elsewhere();
-        let told = hostile.run(command);
-        assert_eq!(hostile.elsewhere(), before, "{what}");
-        writeln!(all, "{what}\n{told}").expect("a string");
+        let before = hostile.protected_files();
+        let printed = hostile.run(command);
+        assert_eq!(hostile.protected_files(), before, "{what}");
+        writeln!(all, "{what}\n{printed}").expect("a string");
     };
-    refused("templates", "check --offline --fix", &|hostile| {
+    reject("templates", "check --offline --fix", &|hostile| {
         hostile.link("dockerfiles", "dockerfiles");
     });
-    refused("rendered", "check --offline --fix", &|hostile| {
+    reject("rendered", "check --offline --fix", &|hostile| {
         hostile.matrix("[generated]\nrendered = \"rendered\"");
         hostile.link("rendered", "");
     });
-    refused("rendered, a link above", "check --offline --fix", &|hostile| {
+    reject("rendered, a link above", "check --offline --fix", &|hostile| {
         hostile.matrix("[generated]\nrendered = \"link/new\"");
         hostile.link("link", "");
     });
-    refused("rendered, in the git directory", "check --offline --fix", &|hostile| {
+    reject("rendered, in the git directory", "check --offline --fix", &|hostile| {
         hostile.matrix("[generated]\nrendered = \".git/hooks\"");
     });
-    refused("readme", "check --offline --fix", &|hostile| {
+    reject("readme", "check --offline --fix", &|hostile| {
         hostile.matrix("[generated]\nreadme = \"README.md\"");
         hostile.link("README.md", "README.md");
     });
-    refused("version", "bump minor", &|hostile| hostile.link("VERSION", "VERSION"));
-    refused("version, in the git directory", "bump minor", &|hostile| {
+    reject("version", "bump minor", &|hostile| hostile.link("VERSION", "VERSION"));
+    reject("version, in the git directory", "bump minor", &|hostile| {
         hostile.matrix("[version]\nfile = \".git/config\"");
     });
-    refused("another place of the version", "bump minor", &|hostile| {
+    reject("another place of the version", "bump minor", &|hostile| {
         hostile.matrix("[[version.also]]\nfile = \"other\"");
         hostile.link("other", "VERSION");
     });
-    refused("a file that does not exist", "bump minor", &|hostile| {
+    reject("a file that does not exist", "bump minor", &|hostile| {
         hostile.matrix("[version]\nfile = \"new\"");
         hostile.link("new", "new");
     });
-    refused("lock", "check --offline --fix", &|hostile| {
+    reject("lock", "check --offline --fix", &|hostile| {
         hostile.link("basegen.lock", "basegen.lock");
     });
-    refused("Cargo.lock", "bump minor", &|hostile| {
+    reject("Cargo.lock", "bump minor", &|hostile| {
         hostile.matrix("[version]\nfile = \"Cargo.toml\"\nkey = \"package.version\"");
         hostile.project.write("Cargo.toml", "[package]\nname = \"a\"\nversion = \"1.2.3\"\n");
         hostile.link("Cargo.lock", "Cargo.lock");
     });
-    refused("schema", "check --offline --fix", &|hostile| {
+    reject("schema", "check --offline --fix", &|hostile| {
         hostile.project.write("matrix.toml", &format!("#:schema link/schema.json\n{MATRIX}"));
         hostile.link("link", "");
     });
-    refused("schema beside the matrix", "check --offline --fix", &|hostile| {
+    reject("schema beside the matrix", "check --offline --fix", &|hostile| {
         hostile.link("matrix.schema.json", "netrc");
     });
-    refused("matrix", "plan --offline", &|hostile| hostile.link("matrix.toml", "netrc"));
+    reject("matrix", "plan --offline", &|hostile| hostile.link("matrix.toml", "netrc"));
     insta::assert_snapshot!(all);
 }
 
 #[test]
-fn a_path_with_dots_or_from_the_root_stays_in_the_repository_too() {
-    let hostile = Hostile::new();
+fn rejects_relative_and_absolute_paths_out_of_the_repository() {
+    let hostile = HostileRepository::new();
     let outside = hostile.outside.path().display().to_string();
     let real = fs_err::canonicalize(hostile.outside.path()).expect("a path");
     let mut all = String::new();
@@ -167,13 +167,13 @@ fn a_path_with_dots_or_from_the_root_stays_in_the_repository_too() {
         hostile.matrix(&keys);
         let up = fs_err::canonicalize(hostile.project.path()).expect("a path");
         let up = up.parent().expect("a folder").display().to_string();
-        let told = hostile
+        let printed = hostile
             .run("export bake --offline -o out")
             .replace(&*real.to_string_lossy(), "/outside");
-        all += &told.replace(&outside, "/outside").replace(&format!("{up}/up"), "/up");
+        all += &printed.replace(&outside, "/outside").replace(&format!("{up}/up"), "/up");
         assert!(!hostile.project.path().join("out").exists(), "{keys}");
     }
-    // As many marks as the path of the temporary folder has characters.
+    // The number of marks depends on the length of the path of the temporary folder.
     while all.contains("^^") {
         all = all.replace("^^", "^");
     }
@@ -181,45 +181,45 @@ fn a_path_with_dots_or_from_the_root_stays_in_the_repository_too() {
 }
 
 #[test]
-fn a_secret_outside_of_the_repository_needs_an_exception() {
-    let hostile = Hostile::new();
+fn secrets_outside_of_the_repository_need_an_exception() {
+    let hostile = HostileRepository::new();
     hostile.matrix("[build.secrets]\nnetrc = { file = \"netrc\" }");
     hostile.link("netrc", "netrc");
     insta::assert_snapshot!(hostile.run("export bake --offline -o out"));
     for allowed in ["fs.read=OUTSIDE/netrc", "fs=OUTSIDE", "fs.read=*"] {
-        let told = hostile.run(&format!("--allow {allowed} export bake --offline -o out"));
-        assert!(told.starts_with("0: "), "{told}");
+        let printed = hostile.run(&format!("--allow {allowed} export bake --offline -o out"));
+        assert!(printed.starts_with("0: "), "{printed}");
     }
     for allowed in ["fs.write=OUTSIDE", "fs.read=OUTSIDE/net"] {
-        let told = hostile.run(&format!("export bake --offline -o out --allow {allowed}"));
-        assert!(told.starts_with("3: "), "{told}");
+        let printed = hostile.run(&format!("export bake --offline -o out --allow {allowed}"));
+        assert!(printed.starts_with("3: "), "{printed}");
     }
     insta::assert_snapshot!(hostile.run("plan --offline --allow read=x"));
 }
 
 #[test]
-fn what_may_be_read_is_not_written_without_another_exception() {
-    let hostile = Hostile::new();
+fn writing_needs_an_exception_of_its_own() {
+    let hostile = HostileRepository::new();
     hostile.matrix("[generated]\nrendered = \"rendered\"\n[[version.also]]\nfile = \"other\"");
     hostile.link("rendered", "rendered");
     hostile.link("other", "VERSION");
-    let before = hostile.elsewhere();
+    let before = hostile.protected_files();
     let read = "--allow fs.read=OUTSIDE";
     insta::assert_snapshot!(hostile.run(&format!("check --offline --fix {read}")));
     insta::assert_snapshot!(hostile.run(&format!("bump minor {read}")));
-    assert_eq!(hostile.elsewhere(), before);
-    let told =
+    assert_eq!(hostile.protected_files(), before);
+    let printed =
         hostile.run(&format!("check --offline --fix {read} --allow fs.write=OUTSIDE/rendered"));
-    assert!(told.starts_with("0: "), "{told}");
-    let told = hostile.run("bump minor --allow fs=OUTSIDE");
-    assert!(told.starts_with("0: "), "{told}");
+    assert!(printed.starts_with("0: "), "{printed}");
+    let printed = hostile.run("bump minor --allow fs=OUTSIDE");
+    assert!(printed.starts_with("0: "), "{printed}");
     let version = fs_err::read_to_string(hostile.outside.path().join("VERSION"));
     assert_eq!(version.expect("the version"), "v1.3.0\n");
 }
 
 #[test]
-fn links_within_the_repository_are_followed() {
-    let hostile = Hostile::new();
+fn follows_links_within_the_repository() {
+    let hostile = HostileRepository::new();
     let path = |path: &str| hostile.project.path().join(path);
     hostile
         .project

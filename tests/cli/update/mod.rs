@@ -1,4 +1,4 @@
-//! `basegen update`: the lock of the upstream images.
+//! `basegen update`: pins upstream images in the lock.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use crate::harness::digest_registry::Registry;
 use crate::harness::project::{Project, stdout};
 
-/// The usual project, built on `python` and `tools` of `registry`.
+/// Creates a project whose base images are `python` and `tools` in `registry`.
 fn project(registry: &Registry) -> Project {
     let project = Project::new();
     let host = registry.host();
@@ -22,7 +22,7 @@ fn project(registry: &Registry) -> Project {
     project
 }
 
-/// How a command ends and what it says, the registry's port left out.
+/// Returns the output and the exit code of a command, without the port of the registry.
 fn output(registry: &Registry, mut command: Command) -> String {
     let output = command.output().expect("the command runs");
     let (out, err) =
@@ -37,7 +37,7 @@ fn lock(project: &Project, registry: &Registry) -> String {
 }
 
 #[test]
-fn what_moved_is_written_and_told() {
+fn reports_and_pins_moved_tags() {
     let registry = Registry::start();
     let project = project(&registry);
     let update =
@@ -52,7 +52,7 @@ fn what_moved_is_written_and_told() {
     let before = lock(&project, &registry);
     assert_snapshot!("check_after", update("--check"));
     assert_eq!(lock(&project, &registry), before);
-    // One of them alone, and then the rest; what is no longer built on goes.
+    // Updates one image, then the others. Pins of images that are no longer used are removed.
     assert_snapshot!("one", update(&format!("{}/python", registry.host())));
     let dockerfile = format!("FROM {}/python:{{{{python}}}}\n", registry.host());
     project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
@@ -61,7 +61,7 @@ fn what_moved_is_written_and_told() {
 }
 
 #[test]
-fn what_is_rendered_is_pinned() {
+fn rendered_dockerfiles_contain_pins() {
     let registry = Registry::start();
     let project = project(&registry);
     stdout(project.basegen("update"));
@@ -76,7 +76,7 @@ fn what_is_rendered_is_pinned() {
 }
 
 #[test]
-fn what_cannot_be_pinned_is_told_and_changes_nothing() {
+fn reports_images_that_cannot_be_pinned_and_keeps_the_lock() {
     let registry = Registry::start();
     let project = project(&registry);
     let update =

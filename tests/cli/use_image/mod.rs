@@ -1,4 +1,4 @@
-//! `basegen use`: configurations for published images.
+//! `basegen use`: prints configurations for published images.
 
 use basegen::image::Digest;
 use insta::assert_snapshot;
@@ -46,7 +46,7 @@ impl Published {
 }
 
 #[test]
-fn an_image_is_read_from_its_registry() {
+fn reads_the_image_configuration_from_the_registry() {
     let published = Published::new();
     published.publish(
         GPU_TAG,
@@ -63,7 +63,7 @@ fn an_image_is_read_from_its_registry() {
 }
 
 #[test]
-fn the_digest_is_that_of_the_index() {
+fn prints_the_digest_of_an_index() {
     let published = Published::new();
     let image = published.publish("3.11-v1.2.3", &json!({ "Env": ["NVIDIA_VISIBLE_DEVICES=all"] }));
     let manifests = json!([{
@@ -74,7 +74,7 @@ fn the_digest_is_that_of_the_index() {
     published.registry.add_manifest(SERVER, "3.11-v1.2.3", OCI_INDEX, index.to_string());
     let used = published.used("3.11-server --for baseten", &[]);
     assert!(used.contains(&format!("@{}\"", Digest::of(index.to_string().as_bytes()))), "{used}");
-    // The image itself names GPUs, although the matrix does not.
+    // The image requires GPUs, although the matrix does not.
     assert!(used.contains("accelerator:"), "{used}");
 }
 
@@ -103,7 +103,7 @@ fn a_private_registry_needs_a_secret() {
 }
 
 #[test]
-fn mistakes_have_hints() {
+fn errors_have_hints() {
     let published = Published::new();
     published.publish(GPU_TAG, &json!({ "Cmd": ["python3"], "ExposedPorts": {} }));
     for (name, arguments) in [
@@ -123,7 +123,7 @@ fn mistakes_have_hints() {
 }
 
 #[test]
-fn another_version_is_selected_by_its_tag() {
+fn the_option_version_tag_selects_another_version() {
     let published = Published::new();
     let digest = published.publish("3.9-v1.0.0", &json!({}));
     let used = published.used("3.9-server --for cerebrium --version-tag v1.0.0", &[]);
@@ -132,7 +132,7 @@ fn another_version_is_selected_by_its_tag() {
 }
 
 #[test]
-fn a_variant_has_an_id_and_a_part_of_a_tag() {
+fn accepts_the_id_or_the_tag_part_of_a_variant() {
     let published = Published::new();
     published.publish(GPU_TAG, &json!({}));
     let path = published.project.path().join("matrix.toml");
@@ -161,7 +161,7 @@ fn broken_rules_of_the_platform_are_warnings() {
 }
 
 #[test]
-fn settings_of_the_matrix_describe_the_server() {
+fn the_matrix_configures_the_server() {
     let published = Published::new();
     published.publish(GPU_TAG, &json!({ "User": "server" }));
     let path = published.project.path().join("matrix.toml");

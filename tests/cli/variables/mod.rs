@@ -1,4 +1,4 @@
-//! `[variables.from]`: what commands make of the variables of a file.
+//! `[variables.from]`: variables from a file in names, Dockerfiles and reports.
 
 use insta::assert_snapshot;
 
@@ -73,7 +73,7 @@ fn the_version_of_a_file_is_in_templates_only() {
 }
 
 #[test]
-fn a_change_affects_the_variants_that_use_it() {
+fn a_changed_variable_affects_the_variants_that_use_it() {
     let project = project();
     git(project.path(), &["init", "--quiet"]);
     commit(&project, "first");

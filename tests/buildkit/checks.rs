@@ -23,7 +23,7 @@ fn dockerfile() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
+async fn checks_run_in_the_image_and_do_not_change_it() {
     let builder = testbed::builder(Destination::Registry).await;
     let mut job = testbed::job("verified", &dockerfile(), &[]);
     let image = testbed::build(&builder, &job).await.expect("an image");
@@ -44,7 +44,7 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_fails_a_check_reaches_no_registry() {
+async fn an_image_that_fails_a_check_is_not_pushed() {
     let builder = testbed::builder(Destination::Registry).await;
     let name = format!("wrong-{}", testbed::unique());
     let mut job = testbed::job(&name, &dockerfile(), &[]);
@@ -67,7 +67,7 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_checks_of_an_image_run_and_its_failure_names_each_that_failed() {
+async fn all_checks_run_and_the_failure_names_the_failed_ones() {
     let builder = testbed::builder(Destination::Registry).await;
     let mut job = testbed::job(&format!("wrong-{}", testbed::unique()), &dockerfile(), &[]);
     job.checks = vec![
@@ -94,9 +94,9 @@ async fn all_checks_of_an_image_run_and_its_failure_names_each_that_failed() {
     assert_eq!(failure.exit_code, Some(7));
 }
 
-/// What a step fetches changes between the checks and the push.
+/// The content of a download changes between the checks and the push.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_checked_is_what_is_pushed() {
+async fn the_pushed_image_is_the_checked_one() {
     let registry = FakeRegistry::start().await;
     let words = [testbed::unique(), testbed::unique()];
     let serve = |word: &str| registry.add_manifest("acme/word", "1", "text/plain", word.to_owned());
@@ -109,11 +109,11 @@ async fn what_was_checked_is_what_is_pushed() {
     let events = testbed::RecordedEvents::events(&recorded);
     let (arrived, arrival) = tokio::sync::oneshot::channel();
     let dependencies = JobDependencies::none().before_upload(async {
-        arrived.send(()).expect("someone waits for it");
+        arrived.send(()).expect("a receiver");
     });
     let build = builder.build(&job, &events, dependencies);
     let (image, ()) = tokio::join!(build, async {
-        arrival.await.expect("it is built");
+        arrival.await.expect("a built image");
         serve(&words[1]);
     });
     let image = image.expect("an image");
@@ -125,7 +125,7 @@ async fn what_was_checked_is_what_is_pushed() {
     assert_eq!(same.digest, image.digest);
 }
 
-/// Two variants of a matrix in a repository of their own, and a version.
+/// A folder with a matrix of two variants, which have a new repository, and a version.
 struct Project {
     folder: tempfile::TempDir,
     matrix: String,
@@ -155,8 +155,7 @@ impl Project {
         fs_err::write(self.folder.path().join(path), text).expect("a file");
     }
 
-    /// Runs basegen with the check `run`; gives its exit code, the images that it prints and what it
-    /// says.
+    /// Runs basegen with the check `run`. Returns its exit code, the lines on stdout, and stderr.
     async fn run(&self, run: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
         let check = format!("[[verify]]\nname = \"word\"\nrun = {run}\n");
         self.file("matrix.toml", &format!("{}{check}", self.matrix));
@@ -164,51 +163,54 @@ impl Project {
         command.args(arguments);
         let output = command.output().await.expect("the command runs");
         let printed = String::from_utf8(output.stdout).expect("UTF-8");
-        let told = String::from_utf8(output.stderr).expect("UTF-8");
-        (output.status.code(), printed.lines().map(str::to_owned).collect(), told)
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        (output.status.code(), printed.lines().map(str::to_owned).collect(), stderr)
     }
 }
 
 const FAILS: &str = "[\"false\"]";
 const PASSES: &str = "[\"grep\", \"{{word}}\", \"/word\"]";
 
-/// The digests of the images that were printed.
+/// Returns the digests of the printed images.
 fn digests(printed: &[String]) -> Vec<&str> {
     printed.iter().filter_map(|line| Some(line.split_once('@')?.1)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
+async fn a_new_check_runs_in_the_published_image_before_the_next_version() {
     let project = Project::new(Some(&testbed::registry()));
-    let (code, first, told) = project.run("[\"true\"]", &["--push"]).await;
-    assert_eq!(code, Some(0), "{told}");
+    let (code, first, stderr) = project.run("[\"true\"]", &["--push"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
     project.file("VERSION", "v2\n");
-    let (code, printed, told) = project.run(FAILS, &["--push"]).await;
-    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
-    assert!(told.contains("the image fails the check `word`"), "{told}");
-    assert!(told.contains("no tags were set"), "{told}");
+    let (code, printed, stderr) = project.run(FAILS, &["--push"]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{stderr}");
+    assert!(stderr.contains("the image fails the check `word`"), "{stderr}");
+    assert!(stderr.contains("no tags were set"), "{stderr}");
     let (_, planned, _) = project.run(PASSES, &["plan"]).await;
     let why = "its checks have not run on its image";
     assert_eq!(planned.iter().filter(|line| line.contains(why)).count(), 2, "{planned:?}");
     assert_eq!(planned.iter().filter(|line| line.ends_with("  retag")).count(), 2, "{planned:?}");
-    let (code, second, told) = project.run(PASSES, &["--push"]).await;
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("2 images unchanged (2 checked), 2 checks passed, 2 tags set"), "{told}");
+    let (code, second, stderr) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("2 images unchanged (2 checked), 2 checks passed, 2 tags set"),
+        "{stderr}"
+    );
     assert_eq!(digests(&second), digests(&first));
-    let (code, _, told) = project.run(PASSES, &["--push"]).await;
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("Nothing to do: all 2 images are already published"), "{told}");
+    let (code, _, stderr) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("Nothing to do: all 2 images are already published"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again() {
+async fn a_new_check_runs_in_the_image_of_the_engine_before_the_next_version() {
     let project = Project::new(None);
-    let (code, first, told) = project.run("[\"true\"]", &[]).await;
-    assert_eq!(code, Some(0), "{told}");
+    let (code, first, stderr) = project.run("[\"true\"]", &[]).await;
+    assert_eq!(code, Some(0), "{stderr}");
     project.file("VERSION", "v2\n");
-    let (code, printed, told) = project.run(FAILS, &[]).await;
-    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
-    assert!(told.contains("the image fails the check `word`"), "{told}");
+    let (code, printed, stderr) = project.run(FAILS, &[]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{stderr}");
+    assert!(stderr.contains("the image fails the check `word`"), "{stderr}");
     let names = async || {
         let names = first.iter().filter_map(|line| line.split_once('@'));
         let names: Vec<String> = names.map(|(name, _)| name.replace("-v1", "-v2")).collect();
@@ -221,9 +223,9 @@ async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again(
     };
     assert_eq!(names().await, [""; 0]);
     for _ in 0..2 {
-        let (code, second, told) = project.run(PASSES, &[]).await;
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("2 images unchanged (2 checked)"), "{told}");
+        let (code, second, stderr) = project.run(PASSES, &[]).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stderr.contains("2 images unchanged (2 checked)"), "{stderr}");
         assert_eq!(digests(&second), digests(&first));
     }
     assert_eq!(names().await, digests(&first));

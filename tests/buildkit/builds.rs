@@ -1,3 +1,5 @@
+//! Builds of single images: reported steps, secrets, contexts, and steps that concurrent builds share.
+
 use std::sync::Arc;
 
 use basegen::engine::{BuildOptions, Destination, Engine, JobDependencies, Secret};
@@ -8,13 +10,13 @@ use crate::harness::testbed;
 const PYTHON: &str = "FROM python:3.11-slim-bookworm\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_engine_says_what_it_is() {
+async fn reports_the_name_platforms_and_mirrors_of_the_engine() {
     let engine = testbed::engine().await;
     assert!(engine.name().starts_with("Docker Engine 2"), "{}", engine.name());
     let platform = |text: &str| text.parse().expect("a platform");
     let own = [platform("linux/amd64")];
     engine.check_platforms([&own[..], &own]).expect("its own platform");
-    // What runs nothing needs no emulation.
+    // The check accepts other architectures, because a Dockerfile without RUN needs no emulation.
     engine.check_platforms([&[platform("linux/arm64")][..]]).expect("another architecture");
     let other = [platform("windows/amd64")];
     let error = engine.check_platforms([&other[..]]).expect_err("another system");
@@ -23,7 +25,7 @@ async fn the_engine_says_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steps_and_their_lines_are_told() {
+async fn reports_steps_and_their_output() {
     let word = testbed::unique();
     let dockerfile = format!("{PYTHON}RUN echo {word} && printf '\\033[31mred\\033[0m\\n'\n");
     let job = testbed::job("steps", &dockerfile, &[]);
@@ -45,8 +47,8 @@ async fn steps_and_their_lines_are_told() {
             _ => {}
         }
     }
-    // A build that begins before the engine has let go of the one before joins it, and is told
-    // of its steps as they were; the one after finds them done.
+    // A build that starts before the engine has closed the previous one joins it, and gets the same reports of
+    // its steps. A later build finds the steps in the cache.
     let mut cached = false;
     for _ in 0..3 {
         let again = testbed::build(&builder, &job).await.expect("an image");
@@ -57,12 +59,12 @@ async fn steps_and_their_lines_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_reach_the_step_and_nothing_else() {
+async fn a_secret_is_in_no_event_and_no_blob() {
     let secret = testbed::unique();
     let dockerfile = format!(
         "{PYTHON}RUN --mount=type=secret,id=token [ \"$(cat /run/secrets/token)\" = {} ] \
          && sha256sum /run/secrets/token > /sum\n",
-        // Not the secret itself, or the Dockerfile would hold it.
+        // The Dockerfile contains the secret only reversed.
         format_args!("\"$(printf %s {} | rev)\"", secret.chars().rev().collect::<String>())
     );
     let job = testbed::job("secret", &dockerfile, &[]);
@@ -82,13 +84,13 @@ async fn secrets_reach_the_step_and_nothing_else() {
     for digest in blobs {
         let repository = job.references[0].repository.path();
         let (_, blob) = testbed::fetch(&format!("/v2/{repository}/blobs/{digest}")).await;
-        let found = blob.windows(secret.len()).any(|part| part == secret.as_bytes());
-        assert!(!found, "the secret is in {digest}");
+        let has_secret = blob.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!has_secret, "the secret is in {digest}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contexts_arrive_whole_whatever_their_size() {
+async fn sends_small_and_large_contexts() {
     let builder = testbed::builder(Destination::Registry).await;
     for (name, size) in [("small", 10), ("large", 5 << 20)] {
         let text = testbed::unique().repeat(size / 12 + 1);
@@ -103,13 +105,13 @@ async fn contexts_arrive_whole_whatever_their_size() {
         builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect(name);
         let length = format!("{} 644", text.len());
         assert_eq!(recorded.log_lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
-        // Getting the context there is none of the Dockerfile's steps.
+        // The transfer of the context is not reported as a step.
         assert!(!recorded.to_json().contains("load build context"), "{}", recorded.to_json());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn builds_at_the_same_time_share_a_step() {
+async fn concurrent_builds_share_a_step() {
     let word = testbed::unique();
     let shared = format!(
         "{PYTHON}RUN sleep 1 && echo {word} > /shared && head -c 8 /dev/urandom > /random\n"

@@ -1,5 +1,4 @@
-//! Releases made by the command itself with the real engine, into a registry of this process that
-//! counts what it is sent and stops where it is told to.
+//! Releases with the real engine to a registry of the test, which counts uploads and can hang at any request.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -8,13 +7,13 @@ use basegen::image::Digest;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::addresses::{Behind, tcp};
+use crate::addresses::{Api, tcp_proxy};
 use crate::harness::project;
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 use crate::harness::testbed;
 
-/// Two pythons and two job types in repositories of their own. Each layer depends on as few axes
-/// as it can, as in the images of this repository.
+/// Two versions of Python, and two job types with a repository each. Each layer depends on as few axes as possible, as in
+/// the images of this repository.
 const MATRIX: &str = r#"
 [image]
 repository = "acme/{{job_type}}"
@@ -41,7 +40,7 @@ RUN echo {{word}} >/extra && head -c 200000 /dev/urandom >>/extra
 COPY --link {{job_type}}.txt /requirements.txt
 ";
 
-/// Someone with a matrix, a state folder, and a registry to push to.
+/// A folder with a matrix and the state of basegen, and a registry.
 struct Project {
     folder: tempfile::TempDir,
     registry: FakeRegistry,
@@ -54,13 +53,13 @@ impl Project {
         project
     }
 
-    /// The same without a lock.
+    /// Creates a project without a lock.
     async fn unpinned() -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder"),
             registry: FakeRegistry::start().await,
         };
-        // Nothing of it was ever built.
+        // The engine has built none of these images before.
         let variables = format!("[variables]\nword = \"{}\"\n", testbed::unique());
         project.file("matrix.toml", &format!("{MATRIX}{variables}"));
         project.file("dockerfiles/Dockerfile.hbs", DOCKERFILE);
@@ -84,7 +83,7 @@ impl Project {
         command
     }
 
-    /// Pushes; gives the metadata of what was.
+    /// Pushes, and returns the metadata of the run.
     async fn push(&self) -> Value {
         let host = self.registry.host();
         self.ok(&["--push", "--registry", &host, "--metadata-file", "images.json"]).await;
@@ -104,7 +103,7 @@ impl Project {
         command.spawn().expect("the command runs")
     }
 
-    /// The digests of a tag's layers before they were compressed.
+    /// Returns the digests of the uncompressed layers of an image.
     fn diff_ids(&self, path: &str, tag: &str) -> Vec<Digest> {
         let manifest = self.registry.manifest(path, tag).expect("a manifest");
         let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
@@ -114,7 +113,7 @@ impl Project {
         serde_json::from_value(config["rootfs"]["diff_ids"].clone()).expect("digests")
     }
 
-    /// What users can pull: the tags that are not staging's.
+    /// Returns all tags except staging tags.
     fn names(&self) -> Vec<String> {
         let tags = |path: &str| self.registry.tags(path);
         let tags = ["acme/server", "acme/training"].map(tags).into_iter().flatten();
@@ -122,10 +121,9 @@ impl Project {
     }
 }
 
-/// Two jobs of a workflow build half of the matrix each, at the same time, and one that has no
-/// engine gives all of it its names.
+/// Two jobs of a workflow build one half of the matrix each, at the same time. A job without an engine sets the tags.
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_that_stage_and_one_that_names_make_a_release() {
+async fn staged_images_of_two_jobs_are_merged_into_a_release() {
     let project = Project::new().await;
     let host = project.registry.host();
     let plan = ["plan", "--format", "github", "--shards", "2", "--registry", &host];
@@ -163,7 +161,7 @@ async fn jobs_that_stage_and_one_that_names_make_a_release() {
     let sizes = metadata["targets"].as_object().expect("targets").values();
     assert!(sizes.clone().all(|image| image["size"].as_u64() > Some(1_000_000)), "{metadata}");
 
-    // The same as one run makes, and nothing is left to do for another.
+    // A push finds all images, and a plan has no jobs.
     project.registry.clear_requests();
     assert_eq!(kept(&project.push().await).len(), 8);
     assert_eq!(project.registry.uploaded_bytes(), 0);
@@ -172,7 +170,7 @@ async fn jobs_that_stage_and_one_that_names_make_a_release() {
     assert_eq!((&*output(&planned, "count"), &*output(&planned, "empty")), ("0", "true"));
 }
 
-/// The variants whose images were there before.
+/// Returns the variants whose images existed before the run.
 fn kept(metadata: &Value) -> Vec<&str> {
     let targets = metadata["targets"].as_object().expect("targets").iter();
     targets.filter(|(_, image)| image["kept"] == true).map(|(id, _)| id.as_str()).collect()
@@ -185,11 +183,11 @@ fn digests(metadata: &Value) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_sends_every_blob_once_and_the_next_one_none() {
+async fn a_release_uploads_every_blob_once_and_the_next_one_none() {
     let project = Project::new().await;
     let first = project.push().await;
     assert_eq!((digests(&first).len(), kept(&first).len()), (8, 0));
-    // Each repository has its blobs, and those that both have came there once.
+    // A blob that both repositories have was uploaded once.
     let blobs: BTreeMap<Digest, u64> = ["acme/server", "acme/training"]
         .iter()
         .flat_map(|path| project.registry.blobs(path))
@@ -204,7 +202,7 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     assert_eq!(project.registry.uploaded_bytes(), 0);
     assert_eq!(project.names().len(), 8 * 3, "{:?}", project.names());
 
-    // A requirements file is a part of what copies it, and of nothing else.
+    // A changed file changes only the images that copy it.
     project.file("dockerfiles/training.txt", "tqdm>4\n");
     project.version("v3");
     let third = project.push().await;
@@ -212,25 +210,28 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     assert_eq!(kept.len(), 4);
     assert!(kept.iter().all(|id| id.ends_with("-server")), "{kept:?}");
 
-    // A machine whose engine has nothing, which is no engine at all, publishes it once more.
+    // Another machine publishes the same images under a new version without an engine.
     project.version("v4");
     let host = project.registry.host();
     let mut fresh = project.command(&["--push", "--registry", &host]);
     fresh.env("XDG_STATE_HOME", project.folder.path().join("other"));
     fresh.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     let output = fresh.output().await.expect("the command runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("8 images unchanged, 8 tags set"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && stderr.contains("8 images unchanged, 8 tags set"),
+        "{stderr}"
+    );
     let status = project.ok(&["status", "v4", "--registry", &host]).await;
     assert!(status.contains("8 of 8 images match"), "{status}");
 }
 
-/// A buildkitd may know a mirror of Docker Hub from its own configuration alone.
+/// The mirror of Docker Hub can be in the configuration of buildkitd alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
+async fn upstream_images_are_resolved_with_a_mirror_that_only_the_engine_has() {
     let project = Project::unpinned().await;
     let host = project.registry.host();
-    let port = tcp(Behind::BuildKit, None).await;
+    let port = tcp_proxy(Api::BuildKit, None).await;
     let builder = format!("tcp://127.0.0.1:{port}");
     let push = async || {
         let mut command = project.command(&["--push", "--registry", &host]);
@@ -256,12 +257,12 @@ async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
 
 /// The run is killed with SIGKILL in each phase of the release.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_killed_is_finished_by_the_next() {
+async fn the_next_run_completes_a_killed_release() {
     let project = Project::new().await;
     let pushes_by_tag = testbed::has_graph_driver().await;
     for (version, method, path) in [
-        // A blob is on its way; an image is pushed, and not staged; all are staged; some tags
-        // are set; some aliases are; the set is not.
+        // During an upload; before a staging tag; before the first version tag; between version tags; between
+        // aliases; before the release set.
         ("v1", "POST", "*/blobs/uploads/"),
         ("v2", "PUT", "*/manifests/basegen-????????????????????????????????"),
         ("v3", "PUT", "*/manifests/3.11-v3"),
@@ -284,10 +285,11 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
             .collect();
         let metadata = project.push().await;
         let again = digests(&metadata);
-        let found = |digest: &Digest| again.values().any(|known| *known == digest.to_string());
+        let is_in_release =
+            |digest: &Digest| again.values().any(|known| *known == digest.to_string());
         let (staged, kept) =
-            (staged.values().filter(|digest| found(digest)).count(), kept(&metadata).len());
-        // An engine that pushes under the staging tag itself may do so when the command is gone.
+            (staged.values().filter(|digest| is_in_release(digest)).count(), kept(&metadata).len());
+        // An engine that pushes by tag can still set staging tags after the command was killed.
         assert!(kept == staged || kept > staged && pushes_by_tag, "{version}: {staged}, {kept}");
         let host = project.registry.host();
         let status = project.ok(&["status", version, "--registry", &host]).await;
@@ -296,24 +298,24 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
+async fn a_failed_check_stops_the_release() {
     let project = Project::new().await;
     project
         .file("dockerfiles/Dockerfile.hbs", "FROM python:3.11-slim-bookworm\nRUN echo {{word}}\n");
     let host = project.registry.host();
     let mut command = project.command(&["--push", "--registry", &host]);
     let output = command.output().await.expect("the command runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(10), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{stderr}");
     for part in ["failed a check", "the image fails the check `python`", "no tags were set"] {
-        assert!(told.contains(part), "no `{part}` in:\n{told}");
+        assert!(stderr.contains(part), "no `{part}` in:\n{stderr}");
     }
     assert_eq!(project.names(), Vec::<String>::new());
 }
 
 /// A tag is resolved once for all variants.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
+async fn all_variants_use_the_same_digest_of_a_tag_that_moves() {
     let project = Project::new().await;
     let upstream = |word: &str| {
         let layer = project.registry.add_blob("acme/upstream", tar(word));
@@ -330,10 +332,10 @@ async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
         &format!("FROM {host}/acme/upstream:1\nCOPY {{{{job_type}}}}.txt /{{{{python}}}}\n"),
     );
     let matrix = fs_err::read_to_string(project.folder.path().join("matrix.toml"));
-    // There is no Python in it to be asked for its version.
+    // The images of this test have no Python, so the check must not run in them.
     let elsewhere = "[[verify]]\nwhen = { python = \"3.13\" }";
     project.file("matrix.toml", &matrix.expect("a matrix").replace("[[verify]]", elsewhere));
-    // It moves when the first image is on its way.
+    // The tag moves during the first upload.
     let hangs =
         project.registry.fail(Rule::first("POST", "*/acme/server/blobs/uploads/", Fault::Hang));
     let mut pushing = project.command(&["--push", "--registry", &host, "--python", "3.11"]);
@@ -344,13 +346,13 @@ async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
     let output = pushing.wait_with_output().await.expect("the command ends");
     assert!(output.status.success());
     for path in ["acme/server", "acme/training"] {
-        // The layer itself may have been compressed on its way: the graph driver's store does so.
+        // Compares uncompressed layers, because a graph driver compresses the layer.
         let layers = project.diff_ids(path, "3.11-v1");
         assert!(layers.contains(&before) && !layers.contains(&after), "{path}: {layers:?}");
     }
 }
 
-/// A layer with one file.
+/// Returns a layer with one file.
 fn tar(word: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -360,7 +362,7 @@ fn tar(word: &str) -> Vec<u8> {
     archive.into_inner().expect("an archive")
 }
 
-/// The configuration and the manifest of an image of one uncompressed layer.
+/// Returns the configuration and the manifest of an image with one uncompressed layer.
 fn image(layer: &Digest, size: usize) -> (String, String) {
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux", "config": {},
@@ -381,9 +383,9 @@ fn image(layer: &Digest, size: usize) -> (String, String) {
     (config, manifest.to_string())
 }
 
-/// In the phases of a release that need no engine.
+/// The interrupts arrive in phases that need no engine.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
+async fn an_interrupt_ends_a_release_and_a_second_one_ends_it_immediately() {
     let project = Project::new().await;
     for (method, interrupts) in [("HEAD", 1), ("PUT", 2)] {
         let rule = Rule::first(method, "*/acme/server/manifests/3.11-v1", Fault::Hang);
@@ -394,7 +396,7 @@ async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
         for _ in 0..interrupts {
             let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
             assert!(sent.success());
-            // Two that come at the same time are one.
+            // Two simultaneous interrupts count as one.
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
         let ended = interrupted.wait().await.expect("it ends");
@@ -402,5 +404,5 @@ async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
         project.registry.clear_faults();
     }
     let metadata = project.push().await;
-    assert_eq!(kept(&metadata).len(), 8, "what was built before the second is not built again");
+    assert_eq!(kept(&metadata).len(), 8, "images that the earlier runs have built");
 }

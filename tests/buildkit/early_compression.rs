@@ -1,5 +1,7 @@
-//! Layers that are compressed before the export of their image. Here one stage waits for a download until the layer of
-//! another is in the engine's content store. Docker's old image store keeps no compressed layers.
+//! Layers that are compressed before the export of their image.
+//!
+//! One stage waits for a download until the layer of another stage is in the engine's content store. Docker's old image
+//! store keeps no compressed layers.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +12,10 @@ use basegen::image::CompressionAlgorithm;
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 use crate::harness::testbed;
 
-const FETCHED: &str = "/v2/acme/slow/manifests/1";
+const DOWNLOAD: &str = "/v2/acme/slow/manifests/1";
 
-/// The folder with the blobs of the test bed's own engine. `None` for the machine's engine.
-fn blobs() -> Option<PathBuf> {
+/// Returns the folder with the blobs of the test bed's own engine, and `None` for the machine's engine.
+fn content_store() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var(format!("BASEGEN_TESTBED_{name}")).ok();
     let (engine, store) = (variable("ENGINE")?, variable("STORE")?);
     let data = format!("engine-data-{engine}-{store}/containerd/daemon");
@@ -37,13 +39,13 @@ fn blob_with(folder: &Path, word: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_linked_layer_is_compressed_while_other_steps_run() {
     let has_graph_driver = testbed::has_graph_driver().await;
-    let Some(folder) = blobs().filter(|_| !has_graph_driver) else { return };
+    let Some(folder) = content_store().filter(|_| !has_graph_driver) else { return };
     let (word, registry) = (testbed::unique(), FakeRegistry::start().await);
     registry.add_manifest("acme/slow", "1", "text/plain", word.clone());
-    let hangs = registry.fail(Rule::every("*", FETCHED, Fault::Hang));
+    let hangs = registry.fail(Rule::every("*", DOWNLOAD, Fault::Hang));
     let dockerfile = format!(
         "FROM python:3.11-slim-bookworm AS fast\nRUN mkdir /out && echo {word} > /out/fast\n\
-         FROM scratch AS slow\nADD {}{FETCHED} /out/slow\n\
+         FROM scratch AS slow\nADD {}{DOWNLOAD} /out/slow\n\
          FROM python:3.11-slim-bookworm\n\
          COPY --link --from=fast /out/ /\nCOPY --link --from=slow /out/ /\n",
         registry.origin()
@@ -52,7 +54,7 @@ async fn a_linked_layer_is_compressed_while_other_steps_run() {
     job.compression.algorithm = CompressionAlgorithm::Uncompressed;
     let builder = testbed::builder(Destination::Registry).await;
     let (image, early) = tokio::join!(testbed::build(&builder, &job), async {
-        let found = async {
+        let search = async {
             loop {
                 if let Some(blob) = blob_with(&folder, &word) {
                     return blob;
@@ -60,7 +62,7 @@ async fn a_linked_layer_is_compressed_while_other_steps_run() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(60), found).await;
+        let found = tokio::time::timeout(Duration::from_secs(60), search).await;
         hangs.release();
         found.expect("the layer is not compressed before the other step ends")
     });

@@ -1,21 +1,21 @@
-//! More builds than one connection carries streams for, in one run.
+//! A run with more builds than one connection has streams.
 
 use crate::harness::testbed;
 
-/// The most memory that the command may ever take, in kB.
-const MEMORY: usize = 100_000;
+/// The limit for the peak memory of the command, in kB.
+const MEMORY_LIMIT: usize = 100_000;
 
-/// How many builds: enough for a session that is not closed to show, or as many as a variable
-/// says. One connection carries about 250 streams, and a build has up to four.
-fn count() -> usize {
+/// Returns the number of builds: `BASEGEN_TEST_BUILDS`, or 100, which is enough to find sessions that are not closed. One
+/// connection has about 250 streams, and a build uses up to four.
+fn build_count() -> usize {
     let count = std::env::var("BASEGEN_TEST_BUILDS").ok();
     count.and_then(|count| count.parse().ok()).unwrap_or(100)
 }
 
 #[test]
-fn many_builds_in_one_run_all_go_through_in_little_memory() {
+fn one_run_completes_many_builds_within_the_memory_limit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let words: Vec<String> = (0..count()).map(|number| format!("\"n{number}\"")).collect();
+    let words: Vec<String> = (0..build_count()).map(|number| format!("\"n{number}\"")).collect();
     let matrix = format!(
         "[image]\nrepository = \"basegen-test/many\"\ndockerfile = \"Dockerfile.hbs\"\n\
          platforms = [\"linux/amd64\"]\n[axes]\nnumber = [{}]\n",
@@ -38,20 +38,20 @@ fn many_builds_in_one_run_all_go_through_in_little_memory() {
         .expect("the command runs");
     let mut memory = 0;
     let status = loop {
-        memory = memory.max(most_memory(child.id()));
+        memory = memory.max(peak_memory(child.id()));
         match child.try_wait().expect("a status") {
             Some(status) => break status,
             None => std::thread::sleep(std::time::Duration::from_millis(50)),
         }
     };
     assert!(status.success(), "{status}");
-    assert!(memory < MEMORY, "{memory} kB");
-    let printed = fs_err::read_to_string(printed).expect("what it printed");
-    assert_eq!(printed.lines().count(), count());
+    assert!(memory < MEMORY_LIMIT, "{memory} kB");
+    let printed = fs_err::read_to_string(printed).expect("the output");
+    assert_eq!(printed.lines().count(), build_count());
 }
 
-/// The most memory that a process ever took, in kB, as Linux tells it.
-fn most_memory(process: u32) -> usize {
+/// Returns the peak memory of a process in kB, from Linux' `/proc`.
+fn peak_memory(process: u32) -> usize {
     let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next());

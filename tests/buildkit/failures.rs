@@ -1,10 +1,12 @@
+//! Failures of builds, with their step, line and exit code.
+
 use basegen::engine::Destination;
 use basegen::event::FailureKind;
 
 use crate::harness::testbed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_fails_is_told_with_its_line_and_exit_code() {
+async fn a_failed_step_is_reported_with_its_line_and_exit_code() {
     let dockerfile = format!(
         "FROM python:3.11-slim-bookworm\n\n# A comment.\nRUN echo {} && \\\n    exit 7\n",
         testbed::unique()
@@ -23,9 +25,9 @@ async fn a_step_that_fails_is_told_with_its_line_and_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_dockerfile_loses_no_details() {
-    // Errors bring the whole Dockerfile back, encoded twice, in one header.
-    let comment = "# A comment that is here to be long, and is repeated many times over.\n";
+async fn failures_in_a_long_dockerfile_have_a_line() {
+    // The engine returns the whole Dockerfile with an error, encoded twice, in one header.
+    let comment = "# A long comment, repeated until the Dockerfile is larger than most headers.\n";
     let dockerfile = format!("FROM scratch\n{}COPY gone /gone\n", comment.repeat(2000));
     let job = testbed::job("long", &dockerfile, &[]);
     let builder = testbed::builder(Destination::Registry).await;
@@ -36,7 +38,7 @@ async fn a_long_dockerfile_loses_no_details() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_image_that_is_not_there_is_told_at_once() {
+async fn a_missing_upstream_image_is_reported_with_its_line() {
     let dockerfile = "FROM python:no-such-tag\nRUN true\n";
     let job = testbed::job("no-upstream", dockerfile, &[]);
     let builder = testbed::builder(Destination::Registry).await;
@@ -47,18 +49,18 @@ async fn an_upstream_image_that_is_not_there_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dockerfile_that_is_wrong_is_told_by_line() {
+async fn a_syntax_error_is_reported_with_its_line() {
     let job = testbed::job("syntax", "FROM scratch\nCOPPY a b\n", &[]);
     let builder = testbed::builder(Destination::Registry).await;
-    let begun = std::time::Instant::now();
+    let start = std::time::Instant::now();
     let failure = testbed::build(&builder, &job).await.expect_err("a failure");
     assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
     assert_eq!(failure.source.expect("a line").line, 2);
-    assert!(begun.elapsed().as_secs() < 4);
+    assert!(start.elapsed().as_secs() < 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_refuses_is_an_export_fault() {
+async fn an_unreachable_registry_is_an_export_failure() {
     let mut job = testbed::job("refused", "FROM scratch\nCOPY a /a\n", &[("a", "a")]);
     job.references = vec![testbed::reference("127.0.0.1:1/base:1")];
     let builder = testbed::builder(Destination::Registry).await;

@@ -20,7 +20,7 @@ const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const GOOGLE: &str = "europe-docker.pkg.dev";
 const COMMAND: &str = "sh -c \"python -m server --name 'a: b' # \\\\ \u{e4}\"";
 
-/// Prints a list with each file that is an argument, as Truss loads it.
+/// Prints the configurations that Truss loads from the files in the arguments.
 const LOAD_TRUSS: &str = "
 import json, pathlib, sys
 from truss.base.truss_config import TrussConfig
@@ -29,7 +29,7 @@ configs = [TrussConfig.from_yaml(pathlib.Path(path)) for path in sys.argv[1:]]
 print(json.dumps([config.to_dict(verbose=False) for config in configs]))
 ";
 
-/// Prints a list with what fal would build and run for each file that is an argument.
+/// Prints what fal would build and run for each of the files in the arguments.
 const LOAD_FAL: &str = "
 import json, os, runpy, sys
 import fal.app
@@ -101,14 +101,14 @@ image['files'] = sorted(path for path in paths if not any(one.match(path) for on
 print(json.dumps(image))
 ";
 
-/// Prints a list with each file that is an argument.
+/// Prints the content of the TOML files in the arguments.
 const LOAD_TOML: &str = "
 import json, pathlib, sys, tomllib
 
 print(json.dumps([tomllib.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:]]))
 ";
 
-/// An image, and how it is deployed.
+/// An image with its registry, and the server that it runs.
 struct Case {
     host: &'static str,
     reference: Reference,
@@ -209,7 +209,7 @@ impl Case {
     }
 }
 
-/// Writes a file for each text, has `script` load all of them, and returns what it prints for each.
+/// Writes a file for each text, loads all of them with `script`, and returns what it prints for each.
 fn load(package: &str, script: &str, texts: impl Iterator<Item = String>) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a folder");
     let paths = texts.enumerate().map(|(number, text)| {
@@ -224,7 +224,7 @@ fn load(package: &str, script: &str, texts: impl Iterator<Item = String>) -> Vec
     loaded
 }
 
-/// Has `script` load the configuration for each case.
+/// Loads the configuration of each case with `script`.
 fn load_cases(
     package: &str,
     script: &str,
@@ -234,7 +234,7 @@ fn load_cases(
     load(package, script, cases.iter().map(|case| case.configuration(platform)))
 }
 
-/// Has `script` load the examples of `docs/platforms.md` with this file name.
+/// Loads the examples of `docs/platforms.md` with this file name.
 fn load_examples(package: &str, script: &str, file: &str) -> Vec<Value> {
     let sections = Section::read_page("platforms.md");
     let examples = sections.iter().flat_map(|section| section.examples_named(file));
@@ -321,7 +321,7 @@ fn fal_loads_each_app() {
 }
 
 #[test]
-fn each_configuration_for_cerebrium_has_documented_keys() {
+fn configurations_for_cerebrium_have_documented_keys() {
     let cases: Vec<Case> = Case::all().into_iter().filter(|case| !case.is_unmodified()).collect();
     let loaded = load_cases(FAL, LOAD_TOML, &cases, cerebrium);
     for (case, file) in cases.iter().zip(loaded) {
@@ -349,7 +349,7 @@ fn each_configuration_for_cerebrium_has_documented_keys() {
 }
 
 #[test]
-fn an_imported_app_has_what_fal_reads() {
+fn init_imports_the_settings_that_fal_reads_from_an_app() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "app/app.py", IMAGE);
     let names = ["a.py", "a.pyc", "notes", "data/x", "docs/a.md", "docs/inner/a.md"];

@@ -1,5 +1,7 @@
-//! Steps that several variants of a run have. Here one build is open all the while, in which what
-//! they stand on has run for the first time: BuildKit then finds nothing of them in its cache.
+//! Steps that several variants of a run share.
+//!
+//! A build that was the first to run the step below them stays open during each test. As long as it is open, `BuildKit`
+//! does not find the shared steps in its cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +17,20 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::registry::{FakeRegistry, Fault, FaultHandle, Rule};
 use crate::harness::testbed;
 
-/// A step that has not run yet, and a build that stands on it and waits for what it fetches.
-struct Held {
+/// A build that is the first to run a step, and then waits for a download.
+struct OpenBuild {
     word: String,
     registry: FakeRegistry,
     hangs: FaultHandle,
 }
 
-const FETCHED: &str = "/v2/acme/word/manifests/1";
+const DOWNLOAD: &str = "/v2/acme/word/manifests/1";
 
-impl Held {
+impl OpenBuild {
     async fn new() -> Self {
         let (word, registry) = (testbed::unique(), FakeRegistry::start().await);
         registry.add_manifest("acme/word", "1", "text/plain", word.clone());
-        let hangs = registry.fail(Rule::every("*", FETCHED, Fault::Hang));
+        let hangs = registry.fail(Rule::every("*", DOWNLOAD, Fault::Hang));
         Self { word, registry, hangs }
     }
 
@@ -36,16 +38,16 @@ impl Held {
         format!("FROM python:3.11-slim-bookworm\nRUN echo {} > /word\n", self.word)
     }
 
-    /// The build that holds the step.
-    fn holding(&self) -> BuildJob {
-        let source = format!("{}{FETCHED}", self.registry.origin());
-        testbed::job("holding", &format!("{}ADD {source} /held\n", self.base()), &[])
+    /// Returns the job of the build that stays open.
+    fn job(&self) -> BuildJob {
+        let source = format!("{}{DOWNLOAD}", self.registry.origin());
+        testbed::job("open", &format!("{}ADD {source} /download\n", self.base()), &[])
     }
 
-    /// Runs `jobs` one after the other, while the step is held; gives what steps wrote, too.
+    /// Runs `jobs` one after the other while the build is open. Returns their outcomes, and the output of all steps.
     async fn run(&self, jobs: &[BuildJob], options: BuildOptions) -> (Vec<Outcome>, String) {
         let request = RunRequest {
-            jobs: [&[self.holding()], jobs].concat(),
+            jobs: [&[self.job()], jobs].concat(),
             parallel: 2,
             on_failure: OnFailure::KeepGoing,
             cancel: CancellationToken::new(),
@@ -53,7 +55,7 @@ impl Held {
         let builder = testbed::engine().await.builder(options).expect("a builder");
         let recorded = Arc::new(testbed::RecordedEvents::default());
         let events = recorded.events();
-        let over = async {
+        let close = async {
             let ended = || {
                 let events = recorded.0.lock().expect("events");
                 events.iter().filter(|event| event.ends_target()).count()
@@ -63,7 +65,7 @@ impl Held {
             }
             self.hangs.release();
         };
-        let (mut outcomes, ()) = tokio::join!(run(Arc::new(builder), request, &events), over);
+        let (mut outcomes, ()) = tokio::join!(run(Arc::new(builder), request, &events), close);
         built(&outcomes.remove(0));
         (outcomes, recorded.log_lines().join("\n"))
     }
@@ -76,8 +78,7 @@ fn built(outcome: &Outcome) -> &BuiltImage {
     }
 }
 
-/// The layer before the last, which is of a step that writes random bytes: where two images have
-/// the same, it ran once for both.
+/// Returns the last layer but one. Its step writes random bytes, so it ran only once if two images have the same layer.
 async fn shared_layer(job: &BuildJob, outcome: &Outcome) -> String {
     let layers = testbed::layers(&testbed::pushed_manifest(job, built(outcome)).await);
     layers[layers.len() - 2].clone()
@@ -89,63 +90,63 @@ fn check(command: &str) -> Check {
 
 const RANDOM: &str = "RUN echo it runs && head -c 8 /dev/urandom > /random\n";
 
-fn variants(held: &Held) -> [BuildJob; 2] {
-    ["turn-a", "turn-b"].map(|name| {
-        let dockerfile = format!("{}{RANDOM}COPY {name} /own\n", held.base());
+fn variants(open: &OpenBuild) -> [BuildJob; 2] {
+    ["shared-a", "shared-b"].map(|name| {
+        let dockerfile = format!("{}{RANDOM}COPY {name} /own\n", open.base());
         testbed::job(name, &dockerfile, &[(name, name)])
     })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_runs_once_for_builds_that_follow_one_another() {
+async fn a_step_runs_once_for_consecutive_builds() {
     for no_cache in [false, true] {
-        let held = Held::new().await;
-        let jobs = variants(&held);
+        let open = OpenBuild::new().await;
+        let jobs = variants(&open);
         let options = BuildOptions { no_cache, ..BuildOptions::to(Destination::Registry) };
-        let (outcomes, lines) = held.run(&jobs, options).await;
+        let (outcomes, lines) = open.run(&jobs, options).await;
         let first = shared_layer(&jobs[0], &outcomes[0]).await;
         assert_eq!(first, shared_layer(&jobs[1], &outcomes[1]).await);
         assert_ne!(built(&outcomes[0]).digest, built(&outcomes[1]).digest);
-        // It is told once, too.
+        // Its output is reported once, too.
         assert_eq!(lines.matches("it runs").count(), 1, "{lines}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_its_checks_has_made_its_steps_for_others() {
-    let held = Held::new().await;
-    let mut jobs = variants(&held);
+async fn steps_of_an_image_that_fails_its_checks_are_reused() {
+    let open = OpenBuild::new().await;
+    let mut jobs = variants(&open);
     jobs[0].checks = vec![check("false")];
-    let (outcomes, lines) = held.run(&jobs, BuildOptions::to(Destination::Registry)).await;
+    let (outcomes, lines) = open.run(&jobs, BuildOptions::to(Destination::Registry)).await;
     assert!(matches!(outcomes[0], Outcome::Failed(_)), "{outcomes:?}");
     built(&outcomes[1]);
     assert_eq!(lines.matches("it runs").count(), 1, "{lines}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_has_failed_is_tried_again_for_others() {
-    let held = Held::new().await;
-    let mut jobs = variants(&held);
+async fn a_failed_step_runs_again_in_other_builds() {
+    let open = OpenBuild::new().await;
+    let mut jobs = variants(&open);
     for job in &mut jobs {
-        job.context.dockerfile = format!("{}RUN echo it runs && false\n", held.base());
+        job.context.dockerfile = format!("{}RUN echo it runs && false\n", open.base());
     }
-    let (outcomes, lines) = held.run(&jobs, BuildOptions::to(Destination::Registry)).await;
+    let (outcomes, lines) = open.run(&jobs, BuildOptions::to(Destination::Registry)).await;
     let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
     assert!(outcomes.iter().all(failed), "{outcomes:?}");
     assert_eq!(lines.matches("it runs").count(), 2, "{lines}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checked_image_is_made_once() {
-    let held = Held::new().await;
-    let mut job = testbed::job("held", &format!("{}{RANDOM}", held.base()), &[]);
+async fn a_build_with_checks_runs_its_steps_once() {
+    let open = OpenBuild::new().await;
+    let mut job = testbed::job("checked", &format!("{}{RANDOM}", open.base()), &[]);
     job.checks = vec![check("cat /word")];
     let builder = testbed::builder(Destination::Registry).await;
     let recorded = Arc::new(testbed::RecordedEvents::default());
-    let holding = held.holding();
-    let (first, ()) = tokio::join!(testbed::build(&builder, &holding), async {
+    let first = open.job();
+    let (first, ()) = tokio::join!(testbed::build(&builder, &first), async {
         builder.build(&job, &recorded.events(), JobDependencies::none()).await.expect("an image");
-        held.hangs.release();
+        open.hangs.release();
     });
     first.expect("an image");
     let lines = recorded.log_lines();
@@ -153,13 +154,13 @@ async fn a_checked_image_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_held_is_let_go_when_the_run_is_over() {
-    let held = Held::new().await;
-    let (outcomes, _) = held.run(&variants(&held), BuildOptions::to(Destination::Registry)).await;
+async fn leases_end_with_their_run() {
+    let open = OpenBuild::new().await;
+    let (outcomes, _) = open.run(&variants(&open), BuildOptions::to(Destination::Registry)).await;
     assert!(outcomes.iter().all(|outcome| !built(outcome).digest.hex().is_empty()));
     let in_use = async || {
         let records = testbed::build_cache().await;
-        let ours = |record: &&Value| record["Description"].to_string().contains(&held.word);
+        let ours = |record: &&Value| record["Description"].to_string().contains(&open.word);
         let ours: Vec<&Value> = records.iter().filter(ours).collect();
         assert!(!ours.is_empty(), "{records:?}");
         ours.iter().any(|record| record["InUse"] == true)
@@ -170,5 +171,5 @@ async fn what_was_held_is_let_go_when_the_run_is_over() {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("it is still in use");
+    panic!("records of the build cache are still in use");
 }
