@@ -13,6 +13,7 @@ use crate::ops::{
 };
 use crate::plan::{GpuFacts, Library, Lock, Target};
 use crate::render::{BuildContext, DockerfileOptions, NamedContext};
+use crate::version::Version;
 
 use super::args::ExplainArgs;
 use super::{Session, selection};
@@ -55,9 +56,14 @@ fn values(matrix: &Matrix, variant: &Variant) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
+/// Returns a name or a tag of an image, with a placeholder for an unknown version.
+fn name(name: &impl ToString) -> String {
+    Version::show_any(&name.to_string())
+}
+
 /// Describes one of several variants in two lines.
 fn summarize(matrix: &Matrix, target: &Target<'_>) -> String {
-    format!("{}: {}\n  {}\n", target.id(), values(matrix, target.variant), target.reference)
+    format!("{}: {}\n  {}\n", target.id(), values(matrix, target.variant), name(&target.reference))
 }
 
 fn describe_absent(matrix: &Matrix, absent: &Absent<'_>) -> String {
@@ -89,10 +95,10 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "variables", &facts(matrix, target.variant));
     section(&mut text, "settings", &settings(matrix, target.variant));
     section(&mut text, "packages", &packages(matrix, target.variant));
-    section(&mut text, "names", &single(target.references()));
+    section(&mut text, "names", &single(target.references().map(|reference| name(&reference))));
     section(&mut text, "printed aliases", &printed(target));
     section(&mut text, "platforms", &single(target.platforms.iter()));
-    let parents = parents.iter().map(|(id, name)| vec![id.clone(), name.to_string()]);
+    let parents = parents.iter().map(|(id, reference)| vec![id.clone(), name(reference)]);
     section(&mut text, "based on images of the matrix", &parents.collect::<Vec<_>>());
     let title = if target.is_mirror { "copy of" } else { "base images" };
     section(&mut text, title, &upstreams(context, lock));
@@ -112,7 +118,8 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
 /// Lists the aliases that commands print, and the commands.
 fn printed(target: &Target<'_>) -> Vec<Vec<String>> {
     let tags = target.printed_tags.iter();
-    tags.map(|tag| vec![tag.template(), target.alias_commands[tag.command].clone()]).collect()
+    tags.map(|tag| vec![name(&tag.template()), target.alias_commands[tag.command].clone()])
+        .collect()
 }
 
 /// Lists the CUDA libraries for each platform, and the GPUs that they support.

@@ -205,7 +205,7 @@ type Needs = BTreeMap<String, BTreeMap<Repository, Need>>;
 fn needs(context: &Context, request: &AuthRequest) -> Result<Needs, Report> {
     // Access does not depend on the version.
     let naming = NameOptions {
-        version: Version::custom("auth-check").ok(),
+        version: Some(Version::any()),
         registries: request.registries.clone(),
         repository: request.repository.clone(),
         ..NameOptions::default()

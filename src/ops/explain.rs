@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use indexmap::IndexSet;
 
-use super::{Context, NameOptions};
+use super::{Context, NameOptions, selection};
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::Reference;
 use crate::matrix::{Absent, Matrix, Selected, Selection, SelectionError, Term};
@@ -70,6 +70,30 @@ pub struct ImageInputs {
     pub gpu: Option<GpuFacts>,
 }
 
+impl ImageInputs {
+    /// Renders the image of `target`, the only one of `plan`.
+    fn render(plan: &Plan<'_>, target: &Target<'_>) -> Result<Self, Report> {
+        let matrix = plan.matrix;
+        let lock = Lock::read(matrix)?;
+        let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
+        let (graph, mut contexts) = Graph::render(plan, &mut renderer)?;
+        let secrets = matrix.build.secret_ids();
+        let inputs = Inputs::for_targets(&graph.targets, &contexts, &secrets).remove(0);
+        let parents = graph.below(0).into_iter().map(|at| {
+            let Target { variant, reference, .. } = &graph.targets[at];
+            (variant.id.clone(), reference.clone())
+        });
+        let parents = parents.collect();
+        let upstreams = contexts.iter().flat_map(|context| &context.upstreams);
+        let unpinned = upstreams.filter(|upstream| upstream.digest.is_none());
+        let unpinned = unpinned.map(|upstream| upstream.familiar().to_owned()).collect();
+        let context = contexts.remove(0);
+        let gpu = GpuFacts::of_contexts(from_ref(target), from_ref(&context))?.remove(0);
+        let fingerprint = inputs.fingerprint();
+        Ok(Self { context, parents, lock, unpinned, fingerprint, gpu })
+    }
+}
+
 /// Finds the variants and renders the image if there is only one.
 pub fn run<'a>(
     context: &'a Context,
@@ -98,27 +122,10 @@ pub fn run<'a>(
         }
     };
     // A plan of all variants includes the aliases.
-    let plan = Plan::new(matrix, &Selected { variants, whole: true }, request)?;
+    let selected = Selected { variants, whole: true };
+    let plan = selection::plan_with_any_version(matrix, &selected, request)?;
     let inputs = match &plan.targets[..] {
-        [target] if absent.is_empty() => {
-            let lock = Lock::read(matrix)?;
-            let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
-            let (graph, mut contexts) = Graph::render(&plan, &mut renderer)?;
-            let secrets = matrix.build.secret_ids();
-            let inputs = Inputs::for_targets(&graph.targets, &contexts, &secrets).remove(0);
-            let parents = graph.below(0).into_iter().map(|at| {
-                let Target { variant, reference, .. } = &graph.targets[at];
-                (variant.id.clone(), reference.clone())
-            });
-            let parents = parents.collect();
-            let upstreams = contexts.iter().flat_map(|context| &context.upstreams);
-            let unpinned = upstreams.filter(|upstream| upstream.digest.is_none());
-            let unpinned = unpinned.map(|upstream| upstream.familiar().to_owned()).collect();
-            let context = contexts.remove(0);
-            let gpu = GpuFacts::of_contexts(from_ref(target), from_ref(&context))?.remove(0);
-            let fingerprint = inputs.fingerprint();
-            Some(Box::new(ImageInputs { context, parents, lock, unpinned, fingerprint, gpu }))
-        }
+        [target] if absent.is_empty() => Some(Box::new(ImageInputs::render(&plan, target)?)),
         _ => None,
     };
     Ok(ExplainOutcome::Found { plan: Box::new(plan), absent, inputs })

@@ -40,7 +40,7 @@ pub struct PruneOutcome {
 pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<PruneOutcome>, Report> {
     // Staging tags do not contain the version.
     let naming = NameOptions {
-        version: Version::custom("prune").ok(),
+        version: Some(Version::any()),
         registries: request.registries,
         repository: request.repository,
         ..NameOptions::default()

@@ -6,8 +6,8 @@ use super::{ArgumentError, Context};
 use crate::error::{ExitCode, Explain, Report};
 use crate::git::{self, GitError};
 use crate::image::Platform;
-use crate::matrix::{Matrix, Selection};
-use crate::plan::{Plan, PlanRequest};
+use crate::matrix::{Matrix, Selected, Selection};
+use crate::plan::{NameError, Plan, PlanRequest};
 use crate::version::{self, Version};
 
 /// The parts of image names that a request sets instead of the matrix.
@@ -91,4 +91,19 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>, Report> {
     let matrix = context.matrix()?;
     Ok(Plan::new(matrix, &matrix.select(selection)?, naming.request(matrix)?)?)
+}
+
+/// Plans variants also if their tags contain the version and none is known. It is [`Version::any`] then.
+pub(super) fn plan_with_any_version<'a>(
+    matrix: &'a Matrix,
+    selected: &Selected<'a>,
+    request: PlanRequest,
+) -> Result<Plan<'a>, NameError> {
+    match Plan::new(matrix, selected, request.clone()) {
+        Err(NameError::NoVersion(_)) => {
+            let version = Some(Version::any());
+            Plan::new(matrix, selected, PlanRequest { version, ..request })
+        }
+        plan => plan,
+    }
 }

@@ -80,7 +80,7 @@ pub fn compare(
 ) -> Result<Since, Report> {
     let matrix = context.matrix()?;
     // Names do not count as a difference, so any version will do.
-    let request = naming.with_version(Version::custom("since").ok());
+    let request = naming.with_version(Some(Version::any()));
     let now = images(matrix, &matrix.select(selection)?, &request)?;
     let snapshot = Snapshot::new(revision, matrix.folder())?;
     let file = context.settings.file.file_name().unwrap_or_default().to_string_lossy().into_owned();

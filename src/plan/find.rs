@@ -5,9 +5,6 @@ use crate::image::{Reference, Repository, Tag};
 use crate::matrix::{Absent, Matrix, Variant, nearest_spelling};
 use crate::version::Version;
 
-/// A placeholder for the version in tags. No real version equals it.
-const ANY_VERSION: &str = "0_any_version_0";
-
 /// The variants and combinations with a name.
 #[derive(Debug, Default)]
 pub struct NameMatches<'a> {
@@ -23,8 +20,7 @@ pub fn find_by_name<'a>(
     request: &PlanRequest,
     name: &str,
 ) -> Result<NameMatches<'a>, NameError> {
-    let version = Version::custom(ANY_VERSION).ok();
-    let request = PlanRequest { version, ..request.clone() };
+    let request = PlanRequest { version: Some(Version::any()), ..request.clone() };
     let naming = ImageNames::new(matrix, &request)?;
     let wanted = Wanted::new(name);
     let rank = |variant: &Variant| -> Result<Option<usize>, NameError> {
@@ -86,13 +82,13 @@ impl Wanted {
         }
     }
 
-    /// Returns the length of the version with which a tag equals this name. The tag contains [`ANY_VERSION`].
+    /// Returns the length of the version with which a tag equals this name. The tag contains [`Version::ANY`].
     fn version_in(&self, repository: &Repository, tag: &Tag) -> Option<usize> {
         if self.repository.as_ref().is_some_and(|wanted| wanted != repository) {
             return None;
         }
         let tag = tag.as_str();
-        match tag.split_once(ANY_VERSION) {
+        match tag.split_once(Version::ANY) {
             None => (tag == self.tag).then_some(0),
             Some((before, after)) => {
                 let version = self.tag.strip_prefix(before)?.strip_suffix(after)?;

@@ -119,6 +119,27 @@ impl Version {
         self.number().is_ok_and(|own| other.is_some_and(|other| own < other))
     }
 
+    /// The text of [`Version::any`].
+    pub const ANY: &str = "0_any_version_0";
+
+    /// Returns a version for plans whose own version does not matter or is unknown. No real version equals it.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { text: Self::ANY.to_owned(), prefix: 0 }
+    }
+
+    /// Replaces [`Version::any`] in the name of an image by a placeholder.
+    #[must_use]
+    pub fn show_any(name: &str) -> String {
+        name.replace(Self::ANY, "{{version}}")
+    }
+
+    /// Returns true if this is [`Version::any`].
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.text == Self::ANY
+    }
+
     /// Creates a version from a prefix and a number. In a text such as `base2-5`, the end of the prefix is ambiguous.
     pub(crate) fn with_prefix(prefix: &str, number: &str) -> Result<Self, InvalidVersion> {
         let text = format!("{prefix}{number}");

@@ -4,6 +4,7 @@ use super::{ImageName, ImageNames};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Reference, ReferenceError};
 use crate::matrix::{Diagnostic, Pattern, SourceError, Value, Variant};
+use crate::version::Version;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
@@ -70,7 +71,8 @@ impl ImageNames<'_> {
         source: ReferenceError,
         is_valid: impl Fn(&str) -> bool,
     ) -> NameError {
-        let title = format!("the name of `{}` is invalid: {source}", variant.id);
+        let problem = Version::show_any(&source.to_string());
+        let title = format!("the name of `{}` is invalid: {problem}", variant.id);
         let has = |wanted: &str| pattern.names().any(|(name, _)| name == wanted);
         let (is_id_used, is_valid) = (has("variant"), |part: &str| is_valid(&format!("x{part}x")));
         for (index, axis) in self.matrix.axes.iter().enumerate() {
@@ -111,17 +113,17 @@ impl ImageNames<'_> {
         reference: Reference,
     ) -> NameError {
         let span = name.pattern.span().or(self.repository_pattern(second).span());
-        let second = second.id.as_str();
+        let (second, shown) = (second.id.as_str(), Version::show_any(&reference.to_string()));
         match span {
             Some(span) if first == second => {
-                let title = format!("`{first}` has the name `{reference}` twice");
+                let title = format!("`{first}` has the name `{shown}` twice");
                 self.refuse(
                     Diagnostic::new(span, title, "duplicate name")
                         .help("aliases must differ from the version tag and from each other"),
                 )
             }
             Some(span) if self.request.repository.is_none() && self.request.tag.is_none() => {
-                let title = format!("`{first}` and `{second}` have the same name `{reference}`");
+                let title = format!("`{first}` and `{second}` have the same name `{shown}`");
                 let help = if name.alias.is_some() { ONE_IMAGE } else { EVERY_AXIS };
                 self.refuse(Diagnostic::new(span, title, "the name is built from this").help(help))
             }

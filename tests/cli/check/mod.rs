@@ -72,6 +72,26 @@ fn unreadable_files_are_findings() {
 }
 
 #[test]
+fn checks_everything_else_without_a_version() {
+    let project = project();
+    let matrix = fs_err::read_to_string(project.path().join("matrix.toml")).expect("the matrix");
+    let at = |name: &str| matrix.find(name).expect("a table");
+    let tables = [&matrix[..at("[version]")], &matrix[at("[generated]")..]].concat();
+    project.write("matrix.toml", &tables);
+    project.write("rendered/3.9-server/Dockerfile", "FROM scratch\n");
+    assert_cmd_snapshot!("unversioned_offline", project.basegen("check --offline"));
+    fs_err::remove_file(project.path().join("basegen.lock")).expect("removed");
+    stdout(project.basegen("check --offline --fix"));
+    assert_cmd_snapshot!("unversioned", project.basegen("check"));
+    assert_cmd_snapshot!("unversioned_released", project.basegen("check --released"));
+    project.write("matrix.toml", tables.split("[generated]").next().expect("tables"));
+    assert_cmd_snapshot!("unversioned_bare", project.basegen("check --offline"));
+    // Faults of names need no version.
+    project.write("matrix.toml", &tables.replace("{{job_type}}-base", "base"));
+    assert_cmd_snapshot!("unversioned_names", project.basegen("check --offline"));
+}
+
+#[test]
 fn checks_the_schema_that_the_matrix_names() {
     let project = Project::new();
     project.write("matrix.toml", &format!("#:schema schemas/matrix.json\n{MATRIX}"));

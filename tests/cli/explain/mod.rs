@@ -45,6 +45,18 @@ fn names_the_table_of_each_setting() {
 }
 
 #[test]
+fn needs_no_version() {
+    let project = Project::new();
+    let alias = "[[alias]]\nrun = \"python --version\"\ntag = \"{{output}}-{{version}}\"\n";
+    let matrix = MATRIX.replace("[version]\nfile = \"VERSION\"", alias);
+    project.write("matrix.toml", &matrix);
+    let told = stdout(project.basegen("explain 3.11-gpu-server"));
+    let (names, platforms) = (told.find("names"), told.find("platforms"));
+    assert_snapshot!(&told[names.expect("the names")..platforms.expect("the platforms")]);
+    assert_snapshot!(stdout(project.basegen("explain 3.11-gpu")));
+}
+
+#[test]
 fn lists_pins_and_the_fingerprint() {
     let project = project();
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
