@@ -164,6 +164,17 @@ fn full_disk(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
+/// Returns a line for each of the first `most` items and one with the number of the others. Each begins with a line break.
+pub(crate) fn list<T: fmt::Display>(
+    most: usize,
+    items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+) -> String {
+    let items = items.into_iter();
+    let more = items.len().saturating_sub(most);
+    let more = (more > 0).then(|| format!("\n  and {more} more"));
+    items.take(most).map(|item| format!("\n  {item}")).chain(more).collect()
+}
+
 /// Returns `error` and its causes in one line.
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {

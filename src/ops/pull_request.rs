@@ -2,12 +2,11 @@
 //!
 //! [`PullRequest::prepare`] reports faults before the release, [`PullRequest::open`] does the work after it.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use super::release_edits::BaseEdits;
 use super::{ArgumentError, Context, NoVersion, github, release_drift, release_notes, release_set};
-use crate::error::{ExitCode, Explain, FileError, Report};
+use crate::error::{ExitCode, Explain, FileError, Report, list};
 use crate::forge::{Base, Body, GitHub, GitHubOptions, Notes, Opened, ReleasePullRequest, marker};
 use crate::git;
 use crate::matrix::{Matrix, refuse_branch};
@@ -38,6 +37,9 @@ const MAX_BODY: usize = 65_536;
 /// The longest notes in a job summary, in bytes. GitHub allows 1 MiB for all of a step.
 const MAX_SUMMARY: usize = 900 << 10;
 
+/// The number of missing parts of a release that an error lists.
+const MAX_MISSING: usize = 10;
+
 /// Why a pull request cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PullRequestError {
@@ -48,7 +50,7 @@ pub enum PullRequestError {
     #[error("cannot open a pull request for `{0}`, which is not a version of the matrix")]
     Custom(String),
     /// Some images of the version are missing.
-    #[error("release {version} is incomplete in the registry: {}", Missing(missing))]
+    #[error("release {version} is incomplete in the registry:{}", list(MAX_MISSING, missing))]
     Incomplete {
         version: String,
         /// Descriptions of the missing parts.
@@ -72,18 +74,6 @@ pub enum PullRequestError {
     /// The title is longer than GitHub allows.
     #[error("the title of the pull request has {0} characters, GitHub allows {MAX_TITLE}")]
     LongTitle(usize),
-}
-
-struct Missing<'a>(&'a [String]);
-
-impl fmt::Display for Missing<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(10).try_for_each(|what| write!(formatter, "\n  {what}"))?;
-        match self.0.len().checked_sub(10).filter(|more| *more > 0) {
-            Some(more) => write!(formatter, "\n  and {more} more"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Explain for PullRequestError {

@@ -1,9 +1,7 @@
 //! `basegen status`: compares a release with its registries.
 
-use std::fmt::Write as _;
-
 use super::{ArgumentError, Context, NameOptions, registries, release_set, selection};
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, Report, list};
 use crate::image::{Digest, Reference};
 use crate::matrix::{ReleaseSetForm, Selection};
 use crate::plan::Plan;
@@ -57,16 +55,10 @@ impl Unpublished {
             return format!("{version} is not published");
         }
         let found = self.found();
-        let mut message = format!(
-            "{version} is not published completely: {found} of {total} images have its tag. Missing:"
-        );
-        for reference in missing.iter().take(Self::LISTED) {
-            let _ = write!(message, "\n  {reference}");
-        }
-        if missing.len() > Self::LISTED {
-            let _ = write!(message, "\n  and {} more", missing.len() - Self::LISTED);
-        }
-        message
+        let missing = list(Self::LISTED, missing);
+        format!(
+            "{version} is not published completely: {found} of {total} images have its tag. Missing:{missing}"
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{ArgumentError, Context, registries};
-use crate::error::{ExitCode, Explain, FileError, Report};
+use crate::error::{ExitCode, Explain, FileError, Report, list};
 use crate::files::{self, Access};
 use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
@@ -18,9 +18,9 @@ const MAX_LISTED: usize = 50;
 /// A lock file that cannot be updated, or is out of date.
 #[derive(Debug, thiserror::Error)]
 enum UpdateError {
-    #[error("base images not found in their registries:{}", list(.0))]
+    #[error("base images not found in their registries:{}", list(MAX_LISTED, .0))]
     Missing(Vec<String>),
-    #[error("`{}` is out of date:{}", Lock::NAME, list(&align(.0)))]
+    #[error("`{}` is out of date:{}", Lock::NAME, list(MAX_LISTED, align(.0)))]
     Drift(Vec<Move>),
 }
 
@@ -42,13 +42,6 @@ impl Explain for UpdateError {
         };
         Some(hint.to_owned())
     }
-}
-
-fn list(items: &[String]) -> String {
-    let shown = items.iter().take(MAX_LISTED).map(|item| format!("\n  {item}"));
-    let more = items.len().saturating_sub(MAX_LISTED);
-    let more = (more > 0).then(|| format!("\n  and {more} more"));
-    shown.chain(more).collect()
 }
 
 /// Formats moves as lines with aligned columns.

@@ -1,6 +1,6 @@
 //! Why a release cannot be published.
 
-use crate::error::{ExitCode, Explain, one_line};
+use crate::error::{self, ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference, ReferenceError, Repository, Size};
 use crate::plan::Lost;
 use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
@@ -349,19 +349,7 @@ const SHOWN: usize = 5;
 
 /// Returns a line for each of the first items, and the number of the others.
 fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
-    list_up_to(SHOWN, items, line)
-}
-
-/// Returns a line for each of the first `most` items, and the number of the others.
-pub(super) fn list_up_to<T>(most: usize, items: &[T], line: impl Fn(&T) -> String) -> String {
-    let mut lines: String =
-        items.iter().take(most).map(|item| format!("\n  {}", line(item))).collect();
-    if items.len() > most {
-        lines += "\n  … and ";
-        lines += &(items.len() - most).to_string();
-        lines += " more";
-    }
-    lines
+    error::list(SHOWN, items.iter().map(line))
 }
 
 /// Formats a number of things: `a tag`, `2 tags`.

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Row;
-use super::error::list_up_to;
 use super::metadata::TargetMetadata;
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, list};
 
 /// The number of problems that an error lists.
 const SHOWN: usize = 12;
@@ -41,7 +40,7 @@ pub struct Joined {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the metadata files of the jobs do not form one release of this matrix:{}",
-    list_up_to(SHOWN, .0, String::clone)
+    list(SHOWN, .0)
 )]
 pub struct JoinError(Vec<String>);
 

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::on_disk::{Entry, OnDisk};
 use super::{BuildContext, ContextFile, first_link};
-use crate::error::{ExitCode, Explain, FileError};
+use crate::error::{self, ExitCode, Explain, FileError};
 use crate::files;
 use crate::matrix::Selected;
 
@@ -75,14 +75,12 @@ pub enum Difference {
 /// Formats differences as lines that each begin with a line break; of many, the first ones.
 #[must_use]
 pub fn list(differences: &[(Difference, String)]) -> String {
-    let lines = differences.iter().take(MAX_LISTED).map(|(difference, path)| match difference {
-        Difference::Missing => format!("\n  missing  {path}"),
-        Difference::Changed => format!("\n  changed  {path}"),
-        Difference::Extra => format!("\n  extra    {path}"),
+    let lines = differences.iter().map(|(difference, path)| match difference {
+        Difference::Missing => format!("missing  {path}"),
+        Difference::Changed => format!("changed  {path}"),
+        Difference::Extra => format!("extra    {path}"),
     });
-    let more = differences.len().saturating_sub(MAX_LISTED);
-    let more = (more > 0).then(|| format!("\n  and {more} more"));
-    lines.chain(more).collect()
+    error::list(MAX_LISTED, lines)
 }
 
 /// The content and mode of a rendered file.
