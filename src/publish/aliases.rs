@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 
-use super::image::container_config;
+use super::image::Labels;
 use super::{PublishError, ReleaseRequest, Row};
-use crate::engine::BuildJob;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference, Tag};
 use crate::registry::Registries;
@@ -67,12 +66,8 @@ impl Row {
         if self.printed_tags.is_empty() {
             return Ok(Vec::new());
         }
-        let config = container_config(registries, self.first().repository(), digest).await?;
-        let label = config.labels.unwrap_or_default().remove(BuildJob::ALIASES_LABEL);
-        let outputs = label.and_then(|label| serde_json::from_str::<Vec<String>>(&label).ok());
-        let outputs: Option<Vec<Tag>> =
-            outputs.and_then(|outputs| outputs.iter().map(|output| output.parse().ok()).collect());
-        let outputs = outputs.unwrap_or_default();
+        let labels = Labels::read(registries, self.first().repository(), digest).await?;
+        let outputs = labels.printed_aliases().unwrap_or_default();
         let target = || self.job.target.clone();
         let tags = self.printed_tags.iter().map(|printed| {
             let Some(output) = outputs.get(printed.command) else {

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::image::{blobs, inputs};
+use super::image::{Labels, blobs};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::Digest;
 use crate::registry::Registries;
@@ -64,8 +64,8 @@ async fn since(
         return Ok(Since::Unchanged);
     }
     let size_before = blobs(registries, repository, &before.digest).await?.values().sum();
-    let before = inputs(registries, repository, &before.digest).await?;
-    let now = inputs(registries, repository, &now.digest).await?;
+    let before = Labels::read(registries, repository, &before.digest).await?.inputs();
+    let now = Labels::read(registries, repository, &now.digest).await?.inputs();
     let reasons = now.zip(before).map(|(now, before)| now.changes_since(&before));
     let reasons = reasons.unwrap_or_default().iter().map(ToString::to_string).collect();
     Ok(Since::Changed { size_before, reasons })

@@ -10,7 +10,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::error::is_immutable;
 use super::survey::{exists, fetch};
-use super::{Place, PublishError, Row};
+use super::{Place, PublishError, Row, Survey};
 use crate::event::{Event, Events};
 use crate::image::{Descriptor, Digest, Repository, Tag};
 use crate::registry::{Manifest, Registries};
@@ -34,6 +34,22 @@ pub(super) struct Copied<'a> {
     pub(super) from: &'a Repository,
     /// Whether the image has passed the checks of the row.
     pub(super) is_checked: bool,
+}
+
+/// Returns the images of `rows` that exist and that some of their repositories lack.
+pub(super) fn incomplete_images<'a>(
+    rows: &'a [Row],
+    surveys: &'a [Survey],
+) -> impl Iterator<Item = Copied<'a>> {
+    let incomplete = rows.iter().zip(surveys).filter(|(_, survey)| !survey.is_everywhere());
+    incomplete.filter_map(|(row, survey)| {
+        let digest = survey.content.as_ref()?;
+        let known = row.places().zip(&survey.places);
+        let known = known.filter(|(_, found)| found.content.as_ref() == Some(digest));
+        let known = known.map(|(place, _)| place.repository()).next();
+        let from = known.or(row.mirror.as_ref().map(|mirror| &mirror.repository))?;
+        Some(Copied { row, digest, from, is_checked: survey.is_checked })
+    })
 }
 
 impl<'a> Copies<'a> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::PublishError;
-use crate::image::{Digest, Platform, Repository};
+use crate::engine::BuildJob;
+use crate::image::{Digest, Platform, Repository, Tag};
 use crate::plan::{GpuFacts, Inputs};
 use crate::registry::{Manifest, Registries, RegistryError};
 
@@ -27,7 +28,7 @@ struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
-    pub(super) labels: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
     /// The user: a name or a number, with or without a group. Empty for root.
     pub user: String,
     /// The variables, as `NAME=value`.
@@ -103,25 +104,36 @@ pub async fn size(
     Ok(Some(of_manifests + blobs_of(&manifests).values().sum::<u64>()))
 }
 
-/// Returns the inputs of an image as its label lists them; `None` if it lists none that this version of basegen reads.
-pub(super) async fn inputs(
-    registries: &Registries,
-    repository: &Repository,
-    image: &Digest,
-) -> Result<Option<Inputs>, PublishError> {
-    let config = container_config(registries, repository, image).await?;
-    let labels = config.labels.unwrap_or_default();
-    Ok(labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)))
-}
+/// The labels of an image.
+pub(super) struct Labels(BTreeMap<String, String>);
 
-/// Returns the CUDA libraries of an image as its label lists them; `None` if it lists none.
-pub(super) async fn gpu_facts(
-    registries: &Registries,
-    repository: &Repository,
-    image: &Digest,
-) -> Result<Option<GpuFacts>, PublishError> {
-    let labels = container_config(registries, repository, image).await?.labels.unwrap_or_default();
-    Ok(labels.get(GpuFacts::LABEL).and_then(|text| GpuFacts::from_label(text)))
+impl Labels {
+    /// Reads the labels of an image, or of its first platform. There are none if it does not exist.
+    pub(super) async fn read(
+        registries: &Registries,
+        repository: &Repository,
+        image: &Digest,
+    ) -> Result<Self, PublishError> {
+        let config = container_config(registries, repository, image).await?;
+        Ok(Self(config.labels.unwrap_or_default()))
+    }
+
+    /// Returns the inputs of the image; `None` if it lists none that this version of basegen reads.
+    pub(super) fn inputs(&self) -> Option<Inputs> {
+        self.0.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text))
+    }
+
+    /// Returns the CUDA libraries of the image; `None` if it lists none.
+    pub(super) fn gpu_facts(&self) -> Option<GpuFacts> {
+        self.0.get(GpuFacts::LABEL).and_then(|text| GpuFacts::from_label(text))
+    }
+
+    /// Returns the outputs of the commands that print aliases of the image; `None` if it lists none.
+    pub(super) fn printed_aliases(&self) -> Option<Vec<Tag>> {
+        let outputs: Vec<String> =
+            serde_json::from_str(self.0.get(BuildJob::ALIASES_LABEL)?).ok()?;
+        outputs.iter().map(|output| output.parse().ok()).collect()
+    }
 }
 
 /// Returns the configuration of an image, or that of its first platform. Returns the default if it does not exist.

@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 
 use super::error::Oversized;
-use super::image::{gpu_facts, manifests};
+use super::image::{Labels, manifests};
 use super::status::previous;
 use super::{PublishError, ReleaseRequest, ReleaseSet, Row, Survey};
 use crate::image::{Digest, Size};
@@ -63,7 +63,7 @@ pub(super) async fn refuse_losses(
         let Some(before) = previous(registries, first, survey.version(), &newest, id).await? else {
             return Ok(None);
         };
-        let before = gpu_facts(registries, first.repository(), &before).await?;
+        let before = Labels::read(registries, first.repository(), &before).await?.gpu_facts();
         let lost = row.gpu.as_ref().zip(before).map(|(now, before)| now.lost_since(&before));
         let lost = lost.filter(|lost| !lost.is_empty());
         Ok::<_, PublishError>(lost.map(|lost| (id.clone(), lost)))

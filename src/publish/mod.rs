@@ -32,10 +32,10 @@ mod limits;
 mod lock;
 mod metadata;
 mod order;
-mod parents;
 mod place;
 mod preflight;
 mod promote;
+mod rows;
 mod set;
 mod staging;
 mod stale;
@@ -58,7 +58,6 @@ pub use stale::{delete_tags, stale_tags};
 pub use status::{Candidate, publication_status};
 pub use survey::{OutdatedTag, PlaceSurvey, Survey};
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -74,8 +73,9 @@ use crate::plan::{Fingerprint, GpuFacts, PrintedTag};
 use crate::registry::Registries;
 use crate::version::Version;
 
-use copies::{Copied, Copies};
+use copies::Copies;
 use order::Order;
+use rows::SurveyedRows;
 use staging::Staging;
 use tags::TagSetter;
 
@@ -318,65 +318,47 @@ impl BuildPhase<'_> {
         };
         release.refuse_conflicting_tags(&surveys, force)?;
         limits::refuse_losses(registries, release, &surveys).await?;
-        let released = release.rows.len();
-        let rows = match &release.parents[..] {
-            [] => Cow::Borrowed(&release.rows[..]),
-            parents => Cow::Owned([&release.rows[..], parents].concat()),
-        };
-        let rows = &*rows;
-        let surveys = [surveys, below].concat();
-        let missing = parents::missing(rows, &surveys, released);
-        let incomplete = (0..rows.len()).filter(|row| {
-            missing.contains(row) || (*row < released && !surveys[*row].is_everywhere())
-        });
-        preflight::check(registries, incomplete.map(|row| &rows[row])).await?;
+        let rows = SurveyedRows::new(release, surveys, below);
+        preflight::check(registries, rows.incomplete()).await?;
         let copies = Copies::new(registries, events);
-        // Only images that are built need those that they are based on.
-        let copied = if missing.is_empty() { released } else { rows.len() };
         tokio::select! {
-            copied = copies.complete(incomplete_images(&rows[..copied], &surveys)) => copied?,
+            copied = copies.complete(rows.incomplete_images()) => copied?,
             () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
         }
-        let existing: Vec<Option<Digest>> =
-            surveys.iter().map(|survey| survey.content.clone()).collect();
-        let mut digests = existing.clone();
-        for row in &missing {
-            digests[*row] = None;
-        }
+        let mut digests = rows.unchanged();
         for (row, digest) in release.rows.iter().zip(&digests) {
             if let Some(digest) = digest {
                 events.emit(&row.job.unchanged(digest));
             }
         }
-        if !missing.is_empty() {
+        let mut outcomes = Vec::new();
+        if !rows.missing.is_empty() {
             let engine = tokio::select! {
                 engine = connect() => engine?,
                 () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
             };
-            let staging = Staging::new(engine, registries, events, rows, &existing, force);
-            run.jobs = parents::jobs(rows, &missing, &existing, released);
-            let outcomes = engine::run(Arc::new(staging), run, events).await;
-            for (row, outcome) in missing.iter().zip(&outcomes) {
+            let (all, existing) = (&rows.rows, rows.existing());
+            let staging = Staging::new(engine, registries, events, all, &existing, force);
+            run.jobs = rows.jobs();
+            outcomes = engine::run(Arc::new(staging), run, events).await;
+            for (row, outcome) in rows.missing.iter().zip(&outcomes) {
                 if let Outcome::Built(image) = outcome {
                     digests[*row] = Some(image.digest.clone());
                 }
             }
-            let staged = missing.iter().filter(|row| **row < released).filter_map(|row| {
-                let (row, digest) = (&rows[*row], digests[*row].as_ref()?);
-                let from = &row.version().repository;
-                Some(Copied { row, digest, from, is_checked: true })
-            });
             tokio::select! {
-                copied = copies.complete(staged) => copied?,
+                copied = copies.complete(rows.built(&digests)) => copied?,
                 () = cancel.cancelled() => {}
             }
-            if cancel.is_cancelled() || digests[..released].contains(&None) {
+            if cancel.is_cancelled() {
                 return Ok(Some(Staged::Unfinished(outcomes)));
             }
         }
-        let digests: Vec<Digest> = digests.into_iter().take(released).flatten().collect();
+        let Some(digests) = rows.of_release(&digests) else {
+            return Ok(Some(Staged::Unfinished(outcomes)));
+        };
         limits::refuse_oversized(registries, &release.rows, &digests).await?;
-        Ok(Some(Staged::All { digests, built: missing.len() }))
+        Ok(Some(Staged::All { digests, built: rows.missing.len() }))
     }
 }
 
@@ -407,22 +389,14 @@ async fn look_up(
     Survey::take(registries, rows, &sets, force).await
 }
 
-/// Looks up every row, and the images that the rows are based on.
+/// Looks up every row, and the images that the rows are based on. These are never built again only because the release is.
 async fn look_up_all(
     registries: &Registries,
     release: &ReleaseRequest,
     force: bool,
 ) -> Result<(Vec<Survey>, Vec<Survey>), PublishError> {
     let surveys = look_up(registries, release, force).await?;
-    Ok((surveys, look_up_parents(registries, release).await?))
-}
-
-/// Looks up the images that those of a release are based on. They are never built again only because the release is.
-async fn look_up_parents(
-    registries: &Registries,
-    release: &ReleaseRequest,
-) -> Result<Vec<Survey>, PublishError> {
-    Survey::take(registries, &release.parents, &[], false).await
+    Ok((surveys, Survey::take(registries, &release.parents, &[], false).await?))
 }
 
 impl ReleaseRequest {
@@ -450,20 +424,4 @@ impl ReleaseRequest {
         }
         Ok(())
     }
-}
-
-/// Returns the images of `rows` that exist and that some of their repositories lack.
-fn incomplete_images<'a>(
-    rows: &'a [Row],
-    surveys: &'a [Survey],
-) -> impl Iterator<Item = Copied<'a>> {
-    let incomplete = rows.iter().zip(surveys).filter(|(_, survey)| !survey.is_everywhere());
-    incomplete.filter_map(|(row, survey)| {
-        let digest = survey.content.as_ref()?;
-        let known = row.places().zip(&survey.places);
-        let known = known.filter(|(_, found)| found.content.as_ref() == Some(digest));
-        let known = known.map(|(place, _)| place.repository()).next();
-        let from = known.or(row.mirror.as_ref().map(|mirror| &mirror.repository))?;
-        Some(Copied { row, digest, from, is_checked: survey.is_checked })
-    })
 }

@@ -5,11 +5,12 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::copies::{Copies, incomplete_images};
 use super::survey::{exists, staged};
 use super::tags::TagSetter;
 use super::{
-    Absence, Copies, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey,
-    incomplete_images, limits, look_up, set_tags,
+    Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, limits,
+    look_up, set_tags,
 };
 use crate::event::{Event, Events};
 use crate::image::Digest;

@@ -1,7 +1,7 @@
 //! Determines the publication status of each candidate, with reasons.
 
-use super::image::{gpu_facts, inputs, size};
-use super::survey::{PlaceSurvey, Survey, Wanted, digest_of, released};
+use super::image::{Labels, size};
+use super::survey::{Survey, Wanted, digest_of, released};
 use super::{PinnedImage, Place, PublishError, ReleaseSet};
 use crate::image::{Digest, Reference};
 use crate::plan::{GpuFacts, Growth, Inputs, Lost, PublicationStatus, PublishedState as State};
@@ -59,22 +59,17 @@ async fn candidate_status(
     sets: &[ReleaseSet],
 ) -> Result<PublicationStatus, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
-    let mirrored = candidate.mirror.as_ref().map(|mirror| &mirror.digest);
-    let places = candidate.places().map(|place| {
-        let wanted = Wanted {
-            version: place.version(),
-            fingerprint: fingerprint.as_ref(),
-            checks: candidate.checks.as_ref(),
-            released: released(sets, place, candidate.id),
-            mirrored,
-        };
-        PlaceSurvey::of(registries, wanted)
-    });
-    let survey = Survey::joined(try_join_all(places).await?, mirrored, candidate.checks.is_some());
+    let wanted = Wanted {
+        id: candidate.id,
+        fingerprint: fingerprint.as_ref(),
+        checks: candidate.checks.as_ref(),
+        mirrored: candidate.mirror.as_ref().map(|mirror| &mirror.digest),
+    };
+    let survey = Survey::look_up(registries, candidate.places(), &wanted, sets).await?;
     let (exists, is_published) = (survey.exists(), survey.is_published());
     let has_limits = candidate.gpu.is_some() || candidate.has_max_size;
     let before = if !exists || (has_limits && !is_published) {
-        previous(registries, candidate.first(), survey.version(), sets, candidate.id).await?
+        Earlier::find(registries, candidate, survey.version(), sets).await?
     } else {
         None
     };
@@ -84,7 +79,7 @@ async fn candidate_status(
         (State::Published, Vec::new())
     } else if !exists {
         match &before {
-            Some(before) => (State::Changed, reasons(registries, candidate, before).await?),
+            Some(before) => (State::Changed, reasons(candidate, before)),
             None => (State::New, Vec::new()),
         }
     } else if has_conflicts {
@@ -121,24 +116,45 @@ async fn candidate_status(
     })
 }
 
+/// The image that a candidate replaces.
+struct Earlier {
+    digest: Digest,
+    labels: Labels,
+}
+
+impl Earlier {
+    async fn find(
+        registries: &Registries,
+        candidate: &Candidate<'_>,
+        named: Option<&Digest>,
+        sets: &[ReleaseSet],
+    ) -> Result<Option<Self>, PublishError> {
+        let first = candidate.first();
+        let digest = previous(registries, first, named, sets, candidate.id).await?;
+        let Some(digest) = digest else { return Ok(None) };
+        let labels = Labels::read(registries, first.repository(), &digest).await?;
+        Ok(Some(Self { digest, labels }))
+    }
+}
+
 /// Returns the losses and the growth of the candidate since the image `before`. `now` is its image, if that exists.
 async fn comparison(
     registries: &Registries,
     candidate: &Candidate<'_>,
     now: Option<&Digest>,
-    before: &Digest,
+    before: &Earlier,
 ) -> Result<(Vec<Lost>, Option<Growth>), PublishError> {
     let repository = candidate.first().repository();
     let (mut lost, mut growth) = (Vec::new(), None);
     if let Some(gpu) = candidate.gpu
-        && let Some(earlier) = gpu_facts(registries, repository, before).await?
+        && let Some(earlier) = before.labels.gpu_facts()
     {
         lost = gpu.lost_since(&earlier);
         growth = Some(Growth { of: "CUDA libraries", now: gpu.size(), before: earlier.size() });
     }
     if let Some(now) = now
         && let Some(now) = size(registries, repository, now).await?
-        && let Some(before) = size(registries, repository, before).await?
+        && let Some(before) = size(registries, repository, &before.digest).await?
     {
         growth = Some(Growth { of: "compressed image", now, before });
     }
@@ -165,29 +181,22 @@ pub(super) async fn previous(
     }
 }
 
-/// Returns the reasons why the current image differs from the `previous` one.
-async fn reasons(
-    registries: &Registries,
-    candidate: &Candidate<'_>,
-    previous: &Digest,
-) -> Result<Vec<String>, PublishError> {
+/// Returns the reasons why the current image differs from the one `before`.
+fn reasons(candidate: &Candidate<'_>, before: &Earlier) -> Vec<String> {
     if let Some(PinnedImage { repository, digest }) = &candidate.mirror {
-        return Ok(vec![format!("it mirrors another image: `{repository}@{digest}`")]);
+        return vec![format!("it mirrors another image: `{repository}@{digest}`")];
     }
-    let repository = candidate.first().repository();
-    let Some(before) = inputs(registries, repository, previous).await? else {
-        return Ok(vec![
-            "the published image lists no inputs that this basegen can read".to_owned(),
-        ]);
+    let Some(before) = before.labels.inputs() else {
+        return vec!["the published image lists no inputs that this basegen can read".to_owned()];
     };
     let changes = candidate.inputs.changes_since(&before);
     if !changes.is_empty() {
-        return Ok(changes.iter().map(ToString::to_string).collect());
+        return changes.iter().map(ToString::to_string).collect();
     }
     let reason = if candidate.inputs.fingerprint().is_none() {
         "a base image is not pinned; pin it with `basegen update`"
     } else {
         "its staged image is no longer in the registry"
     };
-    Ok(vec![reason.to_owned()])
+    vec![reason.to_owned()]
 }

@@ -30,16 +30,14 @@ pub struct PlaceSurvey {
     pub version: Option<Digest>,
 }
 
-/// The criteria for looking up a row in one repository.
+/// The image that is looked up for a row, or for a target of a plan.
 pub(super) struct Wanted<'a> {
-    /// The tag of the version.
-    pub(super) version: &'a Reference,
+    /// The id of the target.
+    pub(super) id: &'a str,
     /// The fingerprint that the image must have; `None` if no image counts.
     pub(super) fingerprint: Option<&'a Fingerprint>,
     /// The digest of the checks that the image must have passed.
     pub(super) checks: Option<&'a Digest>,
-    /// The row in a release set of the registry.
-    pub(super) released: Option<&'a SetImage>,
     /// The image that is mirrored. It counts wherever it has the version tag.
     pub(super) mirrored: Option<&'a Digest>,
 }
@@ -55,28 +53,32 @@ impl Survey {
     ) -> Result<Vec<Self>, PublishError> {
         let surveys = rows.iter().map(async |row| {
             let mirrored = row.mirror.as_ref().map(|mirror| &mirror.digest);
-            let places = row.places().map(|place| {
-                let wanted = Wanted {
-                    version: place.version(),
-                    fingerprint: row.fingerprint.as_ref().filter(|_| !forced || mirrored.is_some()),
-                    checks: row.checks.as_ref(),
-                    released: released(sets, place, &row.job.target),
-                    mirrored,
-                };
-                PlaceSurvey::of(registries, wanted)
-            });
-            Ok(Self::joined(try_join_all(places).await?, mirrored, row.checks.is_some()))
+            let wanted = Wanted {
+                id: &row.job.target,
+                fingerprint: row.fingerprint.as_ref().filter(|_| !forced || mirrored.is_some()),
+                checks: row.checks.as_ref(),
+                mirrored,
+            };
+            Self::look_up(registries, row.places(), &wanted, sets).await
         });
         try_join_all(surveys).await
     }
 
+    /// Looks up the image `wanted` in `places`.
+    pub(super) async fn look_up(
+        registries: &Registries,
+        places: impl Iterator<Item = Place<'_>>,
+        wanted: &Wanted<'_>,
+        sets: &[ReleaseSet],
+    ) -> Result<Self, PublishError> {
+        let places = places.map(|place| PlaceSurvey::look_up(registries, place, wanted, sets));
+        let places = try_join_all(places).await?;
+        Ok(Self::joined(places, wanted.mirrored, wanted.checks.is_some()))
+    }
+
     /// Joins the states in all repositories of a row. An image that has the version tag somewhere comes before those that
     /// are only staged, because that tag stays as it is. The image that is `mirrored` comes before all.
-    pub(super) fn joined(
-        places: Vec<PlaceSurvey>,
-        mirrored: Option<&Digest>,
-        has_checks: bool,
-    ) -> Self {
+    fn joined(places: Vec<PlaceSurvey>, mirrored: Option<&Digest>, has_checks: bool) -> Self {
         let has_tag = |place: &&PlaceSurvey| place.content.is_some() && place.is_published();
         let known = places.iter().find(has_tag);
         let known = known.or(places.iter().find(|place| place.content.is_some()));
@@ -135,13 +137,15 @@ impl PlaceSurvey {
     }
 
     /// Looks up one image by its version tag and its staging tags.
-    pub(super) async fn of(
+    async fn look_up(
         registries: &Registries,
-        wanted: Wanted<'_>,
+        place: Place<'_>,
+        wanted: &Wanted<'_>,
+        sets: &[ReleaseSet],
     ) -> Result<Self, PublishError> {
-        let Wanted { version, fingerprint, checks, released, mirrored } = wanted;
-        let repository = &version.repository;
-        let named = digest_of(registries, version).await?;
+        let Wanted { id, fingerprint, checks, mirrored } = *wanted;
+        let repository = place.repository();
+        let named = digest_of(registries, place.version()).await?;
         let Some(fingerprint) = fingerprint else {
             return Ok(Self { version: named, ..Self::default() });
         };
@@ -149,7 +153,7 @@ impl PlaceSurvey {
             let is_checked = is_checked && content.is_some();
             Ok(Self { content, is_checked, version: named.clone() })
         };
-        let released = released
+        let released = released(sets, place, id)
             .filter(|image| named.as_ref().is_some_and(|named| image.is(named, Some(fingerprint))));
         if released.is_some_and(|image| image.checks.as_ref() == checks) {
             return found(named.clone(), true);
