@@ -14,7 +14,6 @@
 
 pub mod auth;
 pub(crate) mod conda;
-pub mod digest_registry;
 pub mod events;
 pub mod github;
 pub mod machine;

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::digest_registry::Registry;
 use crate::harness::project::{MATRIX, Project, commit, committed_project, git, stdout};
+use crate::harness::registry::FakeRegistry;
 
 /// Creates a project whose version is in two files, with a table of images in its README.
 fn project() -> Project {
@@ -197,7 +197,7 @@ fn writes_outputs_to_the_file_of_github() {
 
 #[test]
 fn keeps_an_unreleased_version() {
-    let registry = Registry::start();
+    let registry = FakeRegistry::start_blocking();
     let project = Project::new();
     let matrix =
         MATRIX.replace("[image]\n", &format!("[image]\nregistry = \"{}\"\n", registry.host()));

@@ -3,7 +3,6 @@
 use basegen::image::Digest;
 use insta::assert_snapshot;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project, output, stdout};
 use crate::harness::registry::{Access, Account, FakeRegistry};
@@ -16,8 +15,6 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 struct Released {
     registry: FakeRegistry,
     project: Project,
-    #[expect(dead_code, reason = "the registry runs on it")]
-    runtime: Runtime,
 }
 
 impl Released {
@@ -36,8 +33,7 @@ impl Released {
     }
 
     fn unreleased() -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let registry = runtime.block_on(FakeRegistry::start());
+        let registry = FakeRegistry::start_blocking();
         let project = Project::new();
         let image = format!("[image]\nregistry = \"{}\"\n", registry.host());
         project.write("matrix.toml", &MATRIX.replace("[image]\n", &image));
@@ -45,7 +41,7 @@ impl Released {
             "dockerfiles/Dockerfile.hbs",
             "FROM scratch\nENV A={{python}}-{{gpu}}\nCOPY {{job_type}}.txt /\n",
         );
-        Self { registry, project, runtime }
+        Self { registry, project }
     }
 
     /// Publishes the images and the release set of the version, as a release does.
@@ -305,8 +301,7 @@ fn a_lock_is_compared_with_the_registries() {
 /// A release set cannot make basegen connect to other hosts.
 #[test]
 fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
-    let runtime = Runtime::new().expect("a runtime");
-    let other = runtime.block_on(FakeRegistry::start());
+    let other = FakeRegistry::start_blocking();
     for (case, registry, path) in
         [("host", Some(other.host()), "acme/server-base"), ("repository", None, "elsewhere/base")]
     {

@@ -1,7 +1,9 @@
 //! `--quiet`: commands that return information print only it, and commands with an effect print nothing.
 
-use crate::harness::digest_registry::Registry;
+use serde_json::json;
+
 use crate::harness::project::{Project, committed_project};
+use crate::harness::registry::FakeRegistry;
 use crate::harness::release_project;
 
 /// Commands with arguments with which they succeed.
@@ -76,12 +78,12 @@ async fn quiet_commands_with_a_registry_print_results_and_warnings() {
 
 #[test]
 fn quiet_commands_with_an_effect_print_nothing() {
-    let registry = Registry::start();
+    let registry = FakeRegistry::start_blocking();
     let project = Project::new();
     let dockerfile = format!("FROM {}/python:{{{{python}}}}\n", registry.host());
     project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
     for python in ["3.9", "3.11"] {
-        registry.tag(&format!("python:{python}"), '1');
+        registry.add_image("python", python, &json!({}));
     }
     for command in [
         "update",

@@ -4,7 +4,6 @@ use basegen::image::Digest;
 use basegen::registry::Manifest;
 use insta::assert_snapshot;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project, output};
 use crate::harness::registry::FakeRegistry;
@@ -14,17 +13,13 @@ struct Mirrors {
     source: FakeRegistry,
     registries: [FakeRegistry; 2],
     project: Project,
-    #[expect(dead_code, reason = "the registries run on it")]
-    runtime: Runtime,
 }
 
 impl Mirrors {
     fn new() -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let start = || runtime.block_on(FakeRegistry::start());
+        let start = FakeRegistry::start_blocking;
         let (source, registries) = (start(), [start(), start()]);
-        let project = Project::new();
-        let mirrors = Self { source, registries, project, runtime };
+        let mirrors = Self { source, registries, project: Project::new() };
         for python in ["3.9", "3.11"] {
             mirrors.add(python, python);
         }

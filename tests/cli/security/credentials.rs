@@ -5,7 +5,6 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use insta::assert_snapshot;
-use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project};
 use crate::harness::registry::{Access, Account, FakeRegistry};
@@ -30,9 +29,8 @@ fn project(host: &str, table: &str) -> Project {
 
 #[test]
 fn well_known_credentials_are_sent_to_no_other_host() {
-    let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
-    let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
+    let registry = FakeRegistry::start_blocking_with(Access::Basic(account));
     let basic = |variable: &str| {
         format!("auth_method = \"BASIC\"\nusername = \"me\"\npassword_secret_name = \"{variable}\"")
     };
@@ -69,9 +67,8 @@ fn well_known_credentials_are_sent_to_no_other_host() {
 
 #[test]
 fn other_variables_are_sent_to_the_host_in_the_matrix() {
-    let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
-    let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
+    let registry = FakeRegistry::start_blocking_with(Access::Basic(account));
     let table = "auth_method = \"BASIC\"\nusername = \"me\"\npassword_secret_name = \"TOKEN\"";
     let project = project(&registry.host(), table);
     let mut command = project.basegen("status");
@@ -82,8 +79,7 @@ fn other_variables_are_sent_to_the_host_in_the_matrix() {
 
 #[test]
 fn only_the_command_line_passes_well_known_credentials_to_build_steps() {
-    let runtime = Runtime::new().expect("a runtime");
-    let registry = runtime.block_on(FakeRegistry::start());
+    let registry = FakeRegistry::start_blocking();
     let project = Project::new();
     let secrets = "[build.secrets.token]\nenv = \"GITHUB_TOKEN\"\n\
                    [build.secrets.other]\nenv = \"AWS_SECRET_ACCESS_KEY\"\noptional = true\n";
@@ -102,9 +98,8 @@ fn only_the_command_line_passes_well_known_credentials_to_build_steps() {
 
 #[test]
 fn credentials_need_tls_or_an_exception() {
-    let runtime = Runtime::new().expect("a runtime");
     let account = Account::new("me", CANARY);
-    let registry = runtime.block_on(FakeRegistry::start_with(Access::Basic(account)));
+    let registry = FakeRegistry::start_blocking_with(Access::Basic(account));
     let project = project("registry.example", "plain_http = true");
     let basegen = |arguments: &str| {
         let mut command = project.basegen(arguments);

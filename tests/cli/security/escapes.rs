@@ -4,7 +4,6 @@ use std::process::{Command, Output};
 
 use insta::assert_snapshot;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project};
 use crate::harness::registry::FakeRegistry;
@@ -85,8 +84,7 @@ fn metadata_of_jobs_is_escaped() {
 
 #[test]
 fn artifacts_in_a_registry_are_escaped() {
-    let runtime = Runtime::new().expect("a runtime");
-    let registry = runtime.block_on(FakeRegistry::start());
+    let registry = FakeRegistry::start_blocking();
     let project = Project::new();
     let image = format!("[image]\nregistry = \"{}\"\n", registry.host());
     project.write("matrix.toml", &MATRIX.replace("[image]\n", &image));

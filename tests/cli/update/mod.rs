@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use insta::assert_snapshot;
+use serde_json::json;
 
-use crate::harness::digest_registry::Registry;
-use crate::harness::project::{Project, stdout};
+use crate::harness::project::{self, Project, stdout};
+use crate::harness::registry::FakeRegistry;
 
 /// Creates a project whose base images are `python` and `tools` in `registry`.
-fn project(registry: &Registry) -> Project {
+fn project(registry: &FakeRegistry) -> Project {
     let project = Project::new();
     let host = registry.host();
     let dockerfile = format!(
@@ -16,29 +17,29 @@ fn project(registry: &Registry) -> Project {
     );
     project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
     for python in ["3.9", "3.11"] {
-        registry.tag(&format!("python:{python}"), '1');
+        push(registry, "python", python, "first");
     }
-    registry.tag("acme/tools:1", '2');
+    push(registry, "acme/tools", "1", "first");
     project
 }
 
 /// Returns the output and the exit code of a command, without the port of the registry.
-fn output(registry: &Registry, mut command: Command) -> String {
-    let output = command.output().expect("the command runs");
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let code = output.status.code().expect("an exit code");
-    format!("{out}{err}exit code {code}").replace(registry.host(), "REGISTRY")
+fn output(registry: &FakeRegistry, mut command: Command) -> String {
 }
 
-fn lock(project: &Project, registry: &Registry) -> String {
+/// Returns the output and the exit code of a command, without the port of the registry.
+fn output(registry: &FakeRegistry, command: Command) -> String {
+    project::output(command).replace(&registry.host(), "REGISTRY")
+}
+
+fn lock(project: &Project, registry: &FakeRegistry) -> String {
     let text = fs_err::read_to_string(project.path().join("basegen.lock")).expect("a lock");
-    text.replace(registry.host(), "REGISTRY")
+    text.replace(&registry.host(), "REGISTRY")
 }
 
 #[test]
 fn reports_and_pins_moved_tags() {
-    let registry = Registry::start();
+    let registry = FakeRegistry::start_blocking();
     let project = project(&registry);
     let update =
         |arguments: &str| output(&registry, project.basegen(&format!("update {arguments}")));
@@ -47,8 +48,8 @@ fn reports_and_pins_moved_tags() {
     assert_snapshot!("first", update(""));
     assert_snapshot!("lock", lock(&project, &registry));
     assert_snapshot!("again", update("--check"));
-    registry.tag("python:3.9", '3');
-    registry.tag("acme/tools:1", '4');
+    push(&registry, "python", "3.9", "second");
+    push(&registry, "acme/tools", "1", "second");
     let before = lock(&project, &registry);
     assert_snapshot!("check_after", update("--check"));
     assert_eq!(lock(&project, &registry), before);
@@ -62,13 +63,13 @@ fn reports_and_pins_moved_tags() {
 
 #[test]
 fn rendered_dockerfiles_contain_pins() {
-    let registry = Registry::start();
+    let registry = FakeRegistry::start_blocking();
     let project = project(&registry);
     stdout(project.basegen("update"));
     let rendered = stdout(project.basegen("render --python 3.11 --gpu --job-type server"));
-    assert_snapshot!(rendered.replace(registry.host(), "REGISTRY"));
+    assert_snapshot!(rendered.replace(&registry.host(), "REGISTRY"));
     stdout(project.basegen("render -o out"));
-    registry.tag("python:3.9", '5');
+    push(&registry, "python", "3.9", "second");
     stdout(project.basegen("update"));
     let drifted = output(&registry, project.basegen("render --check out"));
     assert!(drifted.contains("changed  3.9-server/Dockerfile"), "{drifted}");
@@ -77,7 +78,7 @@ fn rendered_dockerfiles_contain_pins() {
 
 #[test]
 fn reports_images_that_cannot_be_pinned_and_keeps_the_lock() {
-    let registry = Registry::start();
+    let registry = FakeRegistry::start_blocking();
     let project = project(&registry);
     let update =
         |arguments: &str| output(&registry, project.basegen(&format!("update {arguments}")));

@@ -3,7 +3,6 @@
 use basegen::image::Digest;
 use insta::assert_snapshot;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project, output};
 use crate::harness::registry::{Access, Account, FakeRegistry};
@@ -17,18 +16,15 @@ const GPU_TAG: &str = "3.11-gpu-v1.2.3";
 struct Published {
     registry: FakeRegistry,
     project: Project,
-    #[expect(dead_code, reason = "the registry runs on it")]
-    runtime: Runtime,
 }
 
 impl Published {
     fn new() -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let registry = runtime.block_on(FakeRegistry::start());
+        let registry = FakeRegistry::start_blocking();
         let project = Project::new();
         let image = format!("[image]\nregistry = \"{}\"\n", registry.host());
         project.write("matrix.toml", &MATRIX.replace("[image]\n", &image));
-        Self { registry, project, runtime }
+        Self { registry, project }
     }
 
     /// Publishes an image with a configuration, and returns its digest.

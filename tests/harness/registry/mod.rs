@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -59,6 +60,8 @@ pub struct FakeRegistry {
     shared: Arc<Shared>,
     address: SocketAddr,
     accepting: JoinHandle<()>,
+    /// Its own runtime, unless the test has one.
+    runtime: Option<Runtime>,
 }
 
 impl FakeRegistry {
@@ -70,6 +73,19 @@ impl FakeRegistry {
     /// Starts a registry that requires credentials.
     pub async fn start_with(access: Access) -> Self {
         Self::serve(access, None).await
+    }
+
+    /// Starts a registry without authentication for a test that is not asynchronous.
+    pub fn start_blocking() -> Self {
+        Self::start_blocking_with(Access::Open)
+    }
+
+    /// Starts a registry that requires credentials for a test that is not asynchronous.
+    pub fn start_blocking_with(access: Access) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let mut registry = runtime.block_on(Self::start_with(access));
+        registry.runtime = Some(runtime);
+        registry
     }
 
     /// Starts a registry that uses TLS.
@@ -91,7 +107,7 @@ impl FakeRegistry {
             uploaded: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
-        Self { shared, address, accepting }
+        Self { shared, address, accepting, runtime: None }
     }
 
     /// `127.0.0.1:port`
