@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::address::{EngineAddress, TlsFiles};
@@ -58,8 +59,7 @@ fn configured(path: &Path) -> Result<Option<String>, EngineError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refuse(error.into())),
     };
-    let config: Config =
-        serde_json::from_slice(&text).map_err(|error| refuse(JsonError::from(error).into()))?;
+    let config: Config = parse(&text).map_err(refuse)?;
     Ok(config.current_context)
 }
 
@@ -70,12 +70,15 @@ fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
     let contexts = folder.join("contexts");
     let meta = contexts.join("meta").join(&id).join("meta.json");
     let text = fs_err::read(&meta).map_err(|error| refuse(error.into()))?;
-    let meta: Meta =
-        serde_json::from_slice(&text).map_err(|error| refuse(JsonError::from(error).into()))?;
+    let meta: Meta = parse(&text).map_err(refuse)?;
     EngineAddress::docker(
         &meta.endpoints.docker.host,
         tls_files(&contexts.join("tls").join(&id).join("docker")),
     )
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Cause> {
+    Ok(serde_json::from_slice(text).map_err(JsonError::from)?)
 }
 
 fn tls_files(folder: &Path) -> Option<TlsFiles> {

@@ -102,6 +102,13 @@ impl BuildJob {
         Self { context, parents: Vec::new(), existing, labels, ..self.clone() }
     }
 
+    /// Returns the names of the image in the store of an engine. Images that are based on it find it by its staging tag.
+    #[must_use]
+    pub fn local_names(&self) -> Vec<Reference> {
+        let staged = self.staged().filter(|_| self.is_parent);
+        self.references.iter().cloned().chain(staged).collect()
+    }
+
     /// Returns the reference with the staging tag.
     #[must_use]
     pub fn staged(&self) -> Option<Reference> {

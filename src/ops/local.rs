@@ -65,7 +65,7 @@ pub(super) async fn reuse(
         remaining.staged.extend(job.staged().filter(|_| job.is_parent));
         match stored {
             Some(stored) if job.checks.is_empty() => {
-                engine.tag(&stored.image.id, &names(&job)).await?;
+                engine.tag(&stored.image.id, &job.local_names()).await?;
                 if graph.is_planned(at) {
                     events.emit(&job.unchanged(&stored.image.id));
                 }
@@ -80,11 +80,6 @@ pub(super) async fn reuse(
         }
     }
     Ok(remaining)
-}
-
-/// Returns the names of an image in the engine. Images that are based on it find it by its staging tag.
-fn names(job: &BuildJob) -> Vec<Reference> {
-    job.references.iter().cloned().chain(job.staged().filter(|_| job.is_parent)).collect()
 }
 
 /// Removes names of images that have others. A name that cannot be removed does no harm.
@@ -148,7 +143,7 @@ impl Engine for TaggingEngine {
     ) -> Result<BuiltImage, Box<Failure>> {
         let image = self.builder.build(job, events, dependencies).await?;
         if job.existing.is_some() {
-            let tagged = self.engine.tag(&image.digest, &names(job)).await;
+            let tagged = self.engine.tag(&image.digest, &job.local_names()).await;
             tagged.map_err(|error| {
                 Box::new(Failure::new(FailureKind::Export, one_line(&error), error.hint()))
             })?;

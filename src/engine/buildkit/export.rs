@@ -45,16 +45,12 @@ pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) 
         };
         return Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name)]) };
     }
-    if *destination == Destination::Engine {
-        let mut attributes = compression(job);
-        attributes.insert("name".to_owned(), local_names(job));
-        return Exporter { kind: "moby", attributes };
-    }
-    let mut attributes = compression(job);
     let (kind, more) = match destination {
+        Destination::Engine => ("moby", vec![("name", local_names(job))]),
         Destination::OciLayout(_) => ("oci", vec![("tar", "false".to_owned())]),
-        _ => ("image", push(job, options, able)),
+        Destination::Registry => ("image", push(job, options, able)),
     };
+    let mut attributes = compression(job);
     attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Exporter { kind, attributes }
 }
@@ -114,11 +110,9 @@ fn compression(job: &BuildJob) -> HashMap<String, String> {
     attributes
 }
 
-/// Returns the names of an image in the engine. Images that are based on it find it by its staging tag.
 fn local_names(job: &BuildJob) -> String {
-    let staged = job.staged().filter(|_| job.is_parent);
-    let names = job.references.iter().chain(&staged).map(Reference::canonical);
-    names.collect::<Vec<_>>().join(",")
+    let names: Vec<String> = job.local_names().iter().map(Reference::canonical).collect();
+    names.join(",")
 }
 
 /// Returns true if the registry runs on the engine's machine, where plain HTTP is safe.

@@ -228,7 +228,7 @@ impl Gateway {
                 range: Some(FileRange { offset: 0, length: MAX_READ }),
                 ..ReadFileRequest::default()
             };
-            let response = self.bridge.clone().read_file(self.of_this_build(request)).await?;
+            let response = self.bridge.clone().read_file(self.request(request)).await?;
             contents.push(response.into_inner().data);
         }
         Ok(contents)
@@ -237,7 +237,7 @@ impl Gateway {
     /// Ends the build with `image` and starts its export.
     pub(super) async fn export(&self, image: Solved) -> Result<(), Status> {
         let request = ReturnRequest { result: Some(image.result), error: None };
-        self.bridge.clone().r#return(self.of_this_build(request)).await.map(drop)
+        self.bridge.clone().r#return(self.request(request)).await.map(drop)
     }
 
     /// Repeats a call until the build is open, and returns the response.
@@ -247,7 +247,7 @@ impl Gateway {
         call: impl Fn(Bridge, Request<M>) -> F,
     ) -> Result<T, Status> {
         loop {
-            match call(self.bridge.clone(), self.of_this_build(message.clone())).await {
+            match call(self.bridge.clone(), self.request(message.clone())).await {
                 // A busy engine opens builds late. It has already waited three seconds for this one.
                 Err(status) if is_unknown_build(status.message()) => {
                     tokio::time::sleep(PAUSE).await;
@@ -257,7 +257,8 @@ impl Gateway {
         }
     }
 
-    fn of_this_build<T>(&self, message: T) -> Request<T> {
+    /// Returns a request to the build.
+    fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(BUILD_ID, self.build.clone());
         request

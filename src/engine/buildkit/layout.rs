@@ -3,8 +3,9 @@
 //! [spec]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
 use std::collections::HashSet;
-use std::fs::TryLockError;
+use std::fs::{Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -221,11 +222,7 @@ fn invalid(problem: &'static str) -> io::Error {
 
 /// Makes a temporary file readable for all users.
 fn readable(temporary: TempPath) -> io::Result<TempPath> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(&temporary, std::fs::Permissions::from_mode(0o644))?;
-    }
+    fs_err::set_permissions(&temporary, Permissions::from_mode(0o644))?;
     Ok(temporary)
 }
 

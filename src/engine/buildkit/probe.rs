@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::docker::{self, About, Product};
 use super::export::Abilities;
-use super::transport::{self, PATIENCE, Silent, UpgradeRefused};
+use super::transport::{self, RESPONSE_TIMEOUT, Silent, UpgradeRefused};
 use super::{Connected, tls};
 use crate::engine::address::{EngineAddress, EngineKind};
 use crate::engine::{EngineError, error::Cause};
@@ -19,13 +19,13 @@ const OLDEST_DOCKER: u64 = 23;
 /// The oldest `buildkitd` with these instructions.
 const OLDEST_BUILDKIT: (u64, u64) = (0, 11);
 
-/// Awaits a call to the engine at `address`, for [`PATIENCE`] at most.
-async fn answer<T>(
+/// Awaits a call to the engine at `address`, for [`RESPONSE_TIMEOUT`] at most.
+async fn await_response<T>(
     address: &EngineAddress,
-    asking: impl Future<Output = Result<T, impl Into<Cause>>>,
+    call: impl Future<Output = Result<T, impl Into<Cause>>>,
 ) -> Result<T, EngineError> {
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(answer) => answer.map_err(|error| unreachable(address, error.into())),
+    match tokio::time::timeout(RESPONSE_TIMEOUT, call).await {
+        Ok(response) => response.map_err(|error| unreachable(address, error.into())),
         Err(_) => Err(silent(address)),
     }
 }
@@ -38,20 +38,21 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Connected, EngineEr
             .map_err(|source| EngineError::Tls { address: address.clone(), source })?;
     }
     let docker = match address.kind {
-        EngineKind::Docker => Some(ask_docker(address).await?),
+        EngineKind::Docker => Some(probe_docker(address).await?),
         EngineKind::BuildKit => None,
     };
-    let channel = answer(address, transport::connect(address)).await?;
+    let channel = await_response(address, transport::connect(address)).await?;
     let mut control = ControlClient::new(channel.clone());
     let (docker, product, about) = if let Some((docker, version, about)) = docker {
         (Some(docker), format!("Docker Engine {version}"), about)
     } else {
-        let version = answer(address, buildkit_version(&mut control)).await?;
+        let version = await_response(address, buildkit_version(&mut control)).await?;
         check_buildkit(address, &version)?;
         let product = format!("BuildKit {}", version.trim_start_matches('v'));
         (None, product, About::default())
     };
-    let workers = answer(address, control.list_workers(ListWorkersRequest::default())).await?;
+    let workers =
+        await_response(address, control.list_workers(ListWorkersRequest::default())).await?;
     Ok(Connected {
         name: format!("{product} at {address}"),
         channel,
@@ -65,17 +66,17 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Connected, EngineEr
     })
 }
 
-async fn ask_docker(address: &EngineAddress) -> Result<(Docker, String, About), EngineError> {
+async fn probe_docker(address: &EngineAddress) -> Result<(Docker, String, About), EngineError> {
     let docker = docker::client(address).map_err(|source| unreachable(address, source))?;
-    let version = match answer(address, docker::product(&docker)).await? {
+    let version = match await_response(address, docker::product(&docker)).await? {
         Product::Docker(version) => version,
         Product::Podman(version) => {
             return Err(EngineError::Podman { address: address.clone(), version });
         }
     };
     check_docker(address, &version)?;
-    let docker = answer(address, docker.negotiate_version()).await?;
-    let about = answer(address, docker::about(&docker)).await?;
+    let docker = await_response(address, docker.negotiate_version()).await?;
+    let about = await_response(address, docker::about(&docker)).await?;
     Ok((docker, version, about))
 }
 
@@ -158,7 +159,7 @@ fn unreachable(address: &EngineAddress, source: Cause) -> EngineError {
 }
 
 fn silent(address: &EngineAddress) -> EngineError {
-    EngineError::Silent { address: address.clone(), waited: PATIENCE }
+    EngineError::Silent { address: address.clone(), waited: RESPONSE_TIMEOUT }
 }
 
 #[cfg(test)]

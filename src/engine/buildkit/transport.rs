@@ -35,7 +35,7 @@ const MAX_HEADERS: u32 = 8 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The timeout of calls that precede a build. A busy engine needs seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The timeout of a connection attempt to one of a host's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub(super) struct UpgradeRefused(pub(super) StatusCode);
 
 /// The engine did not respond in time.
 #[derive(Debug, thiserror::Error)]
-#[error("no response within {} seconds", PATIENCE.as_secs())]
+#[error("no response within {} seconds", RESPONSE_TIMEOUT.as_secs())]
 pub(super) struct Silent;
 
 /// Opens a gRPC channel to the `BuildKit` API at `address`.
@@ -85,7 +85,7 @@ impl tower::Service<Uri> for Connector {
         let address = self.0.clone();
         Box::pin(async move {
             // The channel calls this for every new connection.
-            let opened = tokio::time::timeout(PATIENCE, open(&address)).await;
+            let opened = tokio::time::timeout(RESPONSE_TIMEOUT, open(&address)).await;
             Ok(TokioIo::new(opened.map_err(|_| Silent)??))
         })
     }
