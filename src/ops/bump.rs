@@ -8,7 +8,7 @@ use super::{
 use crate::error::Report;
 use crate::image::Reference;
 use crate::matrix::{Matrix, Selection, VersionTable};
-use crate::plan::{Affected, Plan, PublishedState};
+use crate::plan::{Affected, Plan};
 use crate::publish::ReleaseSet;
 use crate::version::{self, FileEdit, Level, Prerelease, Version, VersionOccurrence};
 
@@ -113,8 +113,7 @@ async fn unchanged(
         }
         return Ok(Some(format!("{version} is not released yet, and will include the changes")));
     }
-    let status = lookup::required_status(context, &mut Recipe::new(&plan)?).await?;
-    let is_published = status.iter().all(|status| status.state == PublishedState::Published);
+    let is_published = lookup::is_published(context, &mut Recipe::new(&plan)?).await?;
     Ok(is_published.then(|| format!("no image has changed since {version} was released")))
 }
 

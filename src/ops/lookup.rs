@@ -52,6 +52,12 @@ pub async fn required_status(
     Ok(planned(recipe, look_up(&registries, recipe, &sets).await?))
 }
 
+/// Returns true if all targets of the plan of `recipe` are published with their current content.
+pub async fn is_published(context: &Context, recipe: &mut Recipe<'_>) -> Result<bool, Report> {
+    let status = required_status(context, recipe).await?;
+    Ok(status.iter().all(|status| status.state == PublishedState::Published))
+}
+
 /// Returns those of the statuses that belong to the targets of the plan.
 fn planned(recipe: &Recipe<'_>, mut status: Vec<PublicationStatus>) -> Vec<PublicationStatus> {
     status.truncate(recipe.plan.targets.len());

@@ -39,8 +39,8 @@ pub enum NextVersion {
 }
 
 /// Returns the version to release: `to` itself, the next one of the level `to`, the one of the product, or the one of the
-/// matrix. With a pull
-/// request, the next version is also higher than those of the open pull request and of the newest release.
+/// matrix. With a pull request, the next version is also higher than those of the open pull request and of the newest
+/// release.
 pub async fn next_version(
     context: &Context,
     to: Option<&str>,
@@ -70,8 +70,7 @@ pub async fn next_version(
         return Ok(NextVersion::Release(version));
     }
     let mut recipe = Recipe::new(&plan)?;
-    let status = lookup::required_status(context, &mut recipe).await?;
-    if status.iter().all(|status| status.state == PublishedState::Published) {
+    if lookup::is_published(context, &mut recipe).await? {
         return Ok(NextVersion::Unchanged(first.version));
     }
     let earlier = match pull_request {
@@ -99,11 +98,10 @@ async fn product_version(
     let first = version::locate(&table.first(), &matrix.checkout)?;
     let next = product.version("release", &first)?;
     let plan = bump::plan(matrix, &first.version)?;
-    if bump::is_released(context, &plan).await? {
-        let status = lookup::required_status(context, &mut Recipe::new(&plan)?).await?;
-        if status.iter().all(|status| status.state == PublishedState::Published) {
-            return Ok(NextVersion::Unchanged(first.version));
-        }
+    if bump::is_released(context, &plan).await?
+        && lookup::is_published(context, &mut Recipe::new(&plan)?).await?
+    {
+        return Ok(NextVersion::Unchanged(first.version));
     }
     Ok(NextVersion::Release(next))
 }
