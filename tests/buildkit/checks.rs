@@ -7,7 +7,7 @@ use basegen::event::FailureKind;
 use basegen::matrix::{Check, CheckCommand};
 
 use crate::harness::registry::FakeRegistry;
-use crate::harness::testbed;
+use crate::harness::{project, testbed};
 
 fn check(name: &str, command: CheckCommand) -> Check {
     Check { name: name.to_owned(), command }
@@ -145,14 +145,13 @@ impl Project {
         let dockerfile = format!(
             "FROM python:3.11-slim-bookworm\nRUN echo {{{{word}}}} {word} >/word\nUSER 1234\n"
         );
-        fs_err::create_dir(project.folder.path().join("dockerfiles")).expect("a folder");
         project.file("dockerfiles/Dockerfile.hbs", &dockerfile);
         project.file("VERSION", "v1\n");
         project
     }
 
     fn file(&self, path: &str, text: &str) {
-        fs_err::write(self.folder.path().join(path), text).expect("a file");
+        project::write(self.folder.path(), path, text);
     }
 
     /// Runs basegen with the check `run`. Returns its exit code, the lines on stdout, and stderr.
