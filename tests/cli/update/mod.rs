@@ -23,8 +23,9 @@ fn project(registry: &FakeRegistry) -> Project {
     project
 }
 
-/// Returns the output and the exit code of a command, without the port of the registry.
-fn output(registry: &FakeRegistry, mut command: Command) -> String {
+/// Points a tag to an image with this content.
+fn push(registry: &FakeRegistry, path: &str, tag: &str, content: &str) {
+    registry.add_image(path, tag, &json!({ "of": [path, content] }));
 }
 
 /// Returns the output and the exit code of a command, without the port of the registry.
