@@ -417,9 +417,9 @@ fn is_dockerfile(name: &str) -> bool {
 
 /// Returns a build argument as a value of the matrix file, or the reason why it is left out.
 fn argument(name: &str, value: Result<Literal, Unknown>) -> Result<Toml, String> {
-    let text = match value.map_err(|unknown| unknown.to_string())? {
-        Literal::Text(text) | Literal::Number(text) => text,
-        _ => return Err("it is not a text".to_owned()),
+    let value = value.map_err(|unknown| unknown.to_string())?;
+    let (Literal::Text(text) | Literal::Number(text)) = value else {
+        return Err("it is not a text".to_owned());
     };
     refuse_in_variable(name, &text)?;
     let value = Toml::from(escaped(&text));

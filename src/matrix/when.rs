@@ -128,7 +128,7 @@ impl Checker<'_> {
         kind: &str,
         tables: &[Spanned<T>],
         matches: impl Iterator<Item = &'c Match>,
-        combinations: impl Iterator<Item = &'c [usize]> + Clone,
+        combinations: &(impl Iterator<Item = &'c [usize]> + Clone),
     ) {
         for (table, Match(alternatives)) in tables.iter().zip(matches) {
             let is_unused = |alternative: &&Spanned<Conditions>| {

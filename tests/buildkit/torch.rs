@@ -1,4 +1,4 @@
-//! A user's image with the real PyTorch, on a GPU image with all CUDA libraries.
+//! A user's image with the real `torch`, on a GPU image with all CUDA libraries.
 
 use crate::harness::testbed::{self, docker_command};
 use crate::images::{basegen, project};

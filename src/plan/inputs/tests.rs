@@ -129,7 +129,7 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
         ),
         (
             |image| {
-                image.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")]
+                image.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")];
             },
             &["python:3.11 moved (sha256:11a4a60b518b… → sha256:11507a0e2f5e…)"],
         ),
@@ -178,7 +178,7 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
         (|image| image.secrets.clear(), &["secret token removed"]),
         (
             |image| {
-                image.change = |target| drop(target.labels.insert("x".to_owned(), String::new()))
+                image.change = |target| drop(target.labels.insert("x".to_owned(), String::new()));
             },
             &["label x added"],
         ),
