@@ -1,4 +1,4 @@
-//! Measures the core: loading, bench_plan and bench_render a matrix, and writing rendered contexts.
+//! Measures the core: loading, planning and rendering a matrix, and writing rendered contexts.
 
 use std::hint::black_box;
 use std::path::Path;
