@@ -6,16 +6,12 @@ use std::process::{Command, Stdio};
 
 use hyper_util::rt::TokioIo;
 
-use crate::harness::testbed;
+use crate::harness::{project, testbed};
 
 /// Creates a folder with a matrix of two variants and this Dockerfile.
 fn project(dockerfile: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = |path: &str, text: &str| {
-        let path = folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
-    };
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
     file(
         "matrix.toml",
         "[image]\nrepository = \"basegen-test/command\"\ndockerfile = \"Dockerfile.hbs\"\n\

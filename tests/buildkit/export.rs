@@ -13,11 +13,7 @@ use crate::harness::{project, testbed};
 /// stage.
 fn project(check: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = |path: &str, text: &str| {
-        let path = folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
-    };
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
     file(
         "matrix.toml",
         &format!(

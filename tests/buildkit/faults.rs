@@ -9,7 +9,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
-use crate::harness::testbed;
+use crate::harness::{project, testbed};
 
 /// Starts a proxy for the test bed's engine on a Unix socket. If the task is aborted, its connections close.
 fn engine_proxy(path: &Path) -> JoinHandle<()> {
@@ -30,11 +30,7 @@ async fn a_lost_engine_fails_running_builds_and_keeps_finished_images() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
     let proxy = engine_proxy(&socket);
-    let file = |path: &str, text: &str| {
-        let path = folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
-    };
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
     file(
         "matrix.toml",
         "[image]\nrepository = \"basegen-test/lost\"\ntag = \"{{variant}}\"\n\

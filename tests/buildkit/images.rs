@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use basegen::image::Reference;
 use serde_json::Value;
 
-use crate::harness::project::copy;
+use crate::harness::project::{self, copy};
 use crate::harness::testbed;
 
 /// All libraries take gigabytes and minutes. `make demo` builds them.
@@ -212,10 +212,7 @@ fn a_repeated_push_needs_no_engine() {
 #[test]
 fn a_failed_variant_is_reported_and_no_tags_are_set() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = |path: &str, text: &str| {
-        fs_err::create_dir_all(folder.path().join("dockerfiles")).expect("a folder");
-        fs_err::write(folder.path().join(path), text).expect("a file");
-    };
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
     file(
         "matrix.toml",
         "[image]\nrepository = \"basegen-test/failing\"\ndockerfile = \"Dockerfile.hbs\"\n\
