@@ -9,7 +9,7 @@ ARGS =
 PURE_TESTS = $(filter-out buildkit,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-graph-driver test-fast lint lint-fast docs picture generate bench up down clean distclean rust
+.PHONY: help demo test test-graph-driver test-arm64 test-fast lint lint-fast docs picture generate bench up down clean distclean rust
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,12 +25,17 @@ test: rust ## Run all tests, also against a real engine and registry
 ifeq ($(ARGS),)
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) test-graph-driver; \
 	else echo 'skipped without root: make test-graph-driver, the tests with the old image store' >&2; fi
+	@if $(TESTBED) emulates arm64; then $(MAKE) test-arm64; \
+	else echo 'skipped without emulation: make test-arm64, the tests of images for arm64' >&2; fi
 endif
 
 # On a test bed of its own, so that the two do not affect each other.
 test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## Run the engine tests with Docker's old image store
 	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images:: --skip torch:: --skip truss_models::
+
+test-arm64: rust ## Run the tests of images for arm64, which other machines emulate
+	$(TESTBED) run --python 3.11 --emulate arm64 -- cargo test --locked --test buildkit -- --ignored
 
 test-fast: rust ## Run the tests that need no engine
 	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)

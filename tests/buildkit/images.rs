@@ -5,28 +5,41 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use basegen::image::Reference;
+use basegen::engine::Destination;
+use basegen::image::{Platform, Reference};
 use serde_json::Value;
 
 use crate::harness::project::{self, copy};
 use crate::harness::testbed;
 
 /// All libraries take gigabytes and minutes. `make demo` builds them.
-const FEW_LIBRARIES: &str = r#"
+pub(crate) const FEW_LIBRARIES: &str = r#"
 [[set]]
 when = { gpu = true }
 variables = { cuda_libraries = ["cuda-runtime", "cuda-nvrtc"] }
 "#;
 
-/// Copies the matrix and the templates of this repository to a new folder, and adds tables to the matrix.
+/// The platforms of this repository's images.
+const PLATFORMS: &str = r#"platforms = ["linux/amd64", "linux/arm64"]"#;
+
+/// Copies the matrix and the templates of this repository to a new folder, and adds tables to the matrix. The images are only for
+/// this machine's platform, because others need emulation.
 pub(crate) fn project(tables: &str) -> tempfile::TempDir {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     let matrix = fs_err::read_to_string(repository.join("matrix.toml")).expect("the matrix");
+    assert!(matrix.contains(PLATFORMS), "{matrix}");
+    let matrix = matrix.replace(PLATFORMS, &format!("platforms = [\"{}\"]", own_platform()));
     fs_err::write(folder.path().join("matrix.toml"), matrix + tables).expect("a matrix");
     fs_err::copy(repository.join("Cargo.toml"), folder.path().join("Cargo.toml")).expect("a copy");
     copy(&repository.join("dockerfiles"), &folder.path().join("dockerfiles"));
     folder
+}
+
+/// Returns the platform of this machine.
+fn own_platform() -> String {
+    let own: Platform = format!("linux/{}", std::env::consts::ARCH).parse().expect("a platform");
+    own.to_string()
 }
 
 pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
@@ -36,9 +49,10 @@ pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Runs `check.py` in a container of `image`, as the user that platforms run it as.
-fn check(image: &str, arguments: &[&str]) {
-    let run = ["run", "--rm", "--interactive", "--user", "60000:60000", image, "python", "-"];
+pub(crate) fn check(platform: &str, image: &str, arguments: &[&str]) {
+    let run = ["run", "--rm", "--interactive", "--user", "60000:60000", "--platform", platform];
     let mut child = testbed::docker_command(&run)
+        .args([image, "python", "-"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -70,11 +84,7 @@ async fn variants_share_layers_and_have_their_content() {
     let targets = metadata["targets"].as_object().expect("targets");
     assert_eq!(targets.len(), 4, "{metadata}");
 
-    let (_, upstream) = testbed::manifest(&testbed::reference(&format!(
-        "{registry}/library/python:3.11-slim-bookworm"
-    )))
-    .await;
-    let base = testbed::layers(&upstream);
+    let base = base_layers(&own_platform()).await;
     let mut images: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for target in targets.values() {
         let references = target["references"].as_object().expect("references");
@@ -86,17 +96,34 @@ async fn variants_share_layers_and_have_their_content() {
         assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
         images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
 
-        let is_reload = name.contains("-reload-");
-        let job_type = if name.contains("training") { "training" } else { "server" };
-        let mut wanted = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
-        wanted.extend(is_reload.then_some("--reload"));
-        check(name, &wanted);
+        check(&own_platform(), name, &wanted(name));
     }
     assert_shared_layers(&images, &version, base.len());
 }
 
+/// Returns the layers of the image of Python 3.11 that the images are based on.
+pub(crate) async fn base_layers(platform: &str) -> Vec<String> {
+    let mut job = testbed::job("python", "FROM python:3.11-slim-bookworm\n", &[]);
+    job.platforms = vec![platform.parse().expect("a platform")];
+    let builder = testbed::builder(Destination::Registry).await;
+    let image = testbed::build(&builder, &job).await.expect("an image");
+    testbed::layers(&testbed::pushed_manifest(&job, &image).await)
+}
+
+/// Returns the arguments of `check.py` for a GPU image with [`FEW_LIBRARIES`].
+pub(crate) fn wanted(name: &str) -> Vec<&'static str> {
+    let job_type = if name.contains("training") { "training" } else { "server" };
+    let mut wanted = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
+    wanted.extend(name.contains("-reload-").then_some("--reload"));
+    wanted
+}
+
 /// Asserts how many layers above Python's image differ between variants.
-fn assert_shared_layers(images: &BTreeMap<String, Vec<String>>, version: &str, base: usize) {
+pub(crate) fn assert_shared_layers(
+    images: &BTreeMap<String, Vec<String>>,
+    version: &str,
+    base: usize,
+) {
     let server = &images[&format!("truss-server-base:3.11-gpu-{version}")];
     let reloading = &images[&format!("truss-server-base:3.11-gpu-reload-{version}")];
     let training = &images[&format!("truss-training-base:3.11-gpu-{version}")];

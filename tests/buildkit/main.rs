@@ -4,6 +4,7 @@
 mod harness;
 
 mod addresses;
+mod arm64;
 mod builds;
 mod cancellation;
 mod checks;

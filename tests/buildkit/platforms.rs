@@ -7,7 +7,7 @@ use std::process::Output;
 use basegen::engine::Destination;
 use basegen::event::FailureKind;
 use basegen::image::Digest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::export::{arguments, bake, basegen, repositories, succeeded};
@@ -117,6 +117,41 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     assert!(stderr(&kept).contains("2 images unchanged, 2 tags set"), "{}", stderr(&kept));
 }
 
+/// `docker build` does the same.
+#[tokio::test]
+async fn images_for_the_engine_are_built_for_its_own_platform() {
+    let folder = project();
+    let repository = format!("basegen-test/own-{}/{{{{job_type}}}}", testbed::unique());
+    let registry = testbed::registry();
+    let run = |arguments: &[&str]| {
+        let mut command = testbed::basegen(folder.path());
+        command.args(arguments).args(["--registry", &registry, "--repository", &repository]);
+        let output = command.output().expect("the command runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        output
+    };
+    let own = testbed::engine().await.native_platform().expect("a platform").to_string();
+    let built = run(&["--version-tag", "v1", "--metadata-file", "images.json"]);
+    let note = format!(
+        "note: building only for {own}, the platform of the engine; `--platform` selects others\n"
+    );
+    assert!(stderr(&built).contains(&note), "{}", stderr(&built));
+    let metadata = fs_err::read(folder.path().join("images.json")).expect("the metadata");
+    let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
+    assert_eq!(metadata["targets"]["server"]["platforms"], json!([own]));
+    let printed = String::from_utf8_lossy(&built.stdout).into_owned();
+    let (name, _) = printed.lines().next().and_then(|line| line.split_once('@')).expect("a name");
+    let inspect = ["image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name];
+    let inspected = testbed::docker_command(&inspect).output().expect("docker runs");
+    assert_eq!(String::from_utf8_lossy(&inspected.stdout).trim(), own, "{inspected:?}");
+
+    // Images for one platform are current, too.
+    let stale = run(&["prune"]);
+    assert!(stderr(&stale).contains("nothing to prune"), "{stale:?}");
+    let again = run(&["--version-tag", "v1"]);
+    assert_eq!(again.stdout, built.stdout);
+}
+
 async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {
     let (_, body) = testbed::fetch_from(host, &format!("/v2/{path}/manifests/{digest}")).await;
     serde_json::from_slice(&body).expect("a manifest")
@@ -166,22 +201,18 @@ arch = "x86_64"
 arch = "aarch64"
 "#;
 
-/// Returns the configuration of each image of an index, by its architecture, and the digest of the index.
-async fn images(repository: &str, tag: &str) -> (BTreeMap<String, Value>, String) {
-    let fetch = async |kind: &str, name: &str| {
-        let (digest, body) = testbed::fetch(&format!("/v2/{repository}/{kind}/{name}")).await;
-        (digest, serde_json::from_slice::<Value>(&body).expect("JSON"))
-    };
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let (digest, index) = fetch("manifests", tag).await;
-    let mut images = BTreeMap::new();
-    for entry in index["manifests"].as_array().expect("an index") {
-        let (_, manifest) = fetch("manifests", &text(&entry["digest"])).await;
-        let (_, config) = fetch("blobs", &text(&manifest["config"]["digest"])).await;
-        assert_eq!(config["architecture"], entry["platform"]["architecture"]);
-        images.insert(text(&config["architecture"]), config);
+/// Returns the digest of an index, and the configuration of each of its images by architecture.
+async fn configurations(repository: &str, tag: &str) -> (String, BTreeMap<String, Value>) {
+    let (digest, images) = testbed::images(repository, tag).await;
+    let mut configurations = BTreeMap::new();
+    for (architecture, manifest) in images {
+        let config = manifest["config"]["digest"].as_str().expect("a digest");
+        let (_, body) = testbed::fetch(&format!("/v2/{repository}/blobs/{config}")).await;
+        let config: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(config["architecture"], *architecture);
+        configurations.insert(architecture, config);
     }
-    (images, digest.expect("a digest"))
+    (digest, configurations)
 }
 
 #[tokio::test]
@@ -199,7 +230,7 @@ async fn variables_of_a_platform_are_in_its_image_only() {
     file("dockerfiles/aarch64.txt", &testbed::unique());
     let [(ours, our_names), (theirs, their_names)] = repositories();
     basegen(folder.path(), &arguments(&["--push"], &our_names));
-    let (built, digest) = images(&ours, "small-v1").await;
+    let (digest, built) = configurations(&ours, "small-v1").await;
     for (architecture, arch) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
         let env = built[architecture]["config"]["Env"].as_array().expect("variables");
         assert!(env.contains(&format!("ARCH={arch}").into()), "{env:?}");
@@ -210,5 +241,5 @@ async fn variables_of_a_platform_are_in_its_image_only() {
 
     basegen(folder.path(), &arguments(&["export", "bake", "-o", "baked"], &their_names));
     succeeded(&bake(&folder.path().join("baked"), &["--push"]));
-    assert_eq!(images(&theirs, "small-v1").await, (built, digest));
+    assert_eq!(configurations(&theirs, "small-v1").await, (digest, built));
 }

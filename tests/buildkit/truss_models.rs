@@ -105,16 +105,14 @@ impl Truss {
         format!("{}:{}", self.evaluate("constants.TRUSS_BASE_IMAGE_NAME"), self.evaluate(&tag))
     }
 
-    /// Publishes the images for servers under the version that Truss uses: one for each Python, and one for GPUs.
-    fn publish(&self, pythons: &[String]) {
+    /// Publishes images for servers under the version that Truss uses. `platform` is not that of the engine.
+    fn publish(&self, variants: &[String], platform: Option<&str>) {
         let folder = project(ONE_LIBRARY);
         let registry = testbed::registry();
-        let mut variants: Vec<String> =
-            pythons.iter().map(|python| format!("{python}-server")).collect();
-        variants.push("3.11-gpu-server".to_owned());
         let mut arguments = vec!["--push", "--overwrite", "--registry", &registry];
         arguments.extend(["--version-tag", &self.version]);
         arguments.extend(variants.iter().flat_map(|variant| ["--variant", variant]));
+        arguments.extend(platform_option(platform));
         let output = basegen(folder.path(), &arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         if !has_substitutes() {
@@ -122,7 +120,8 @@ impl Truss {
             for line in String::from_utf8_lossy(&output.stdout).lines() {
                 let (image, _) = line.split_once('@').expect("a digest");
                 let name = image.split_once('/').expect("a registry").1;
-                printed(&mut docker_command(&["pull", image]));
+                let pull = ["pull", image].into_iter().chain(platform_option(platform));
+                printed(&mut docker_command(&pull.collect::<Vec<_>>()));
                 printed(&mut docker_command(&["tag", image, name]));
             }
         }
@@ -142,16 +141,23 @@ impl Truss {
     }
 }
 
+/// Returns the option of docker's commands for a platform that is not that of the engine.
+fn platform_option(platform: Option<&str>) -> impl Iterator<Item = &str> {
+    platform.into_iter().flat_map(|platform| ["--platform", platform])
+}
+
 /// A model: its version of Python, and the rest of its configuration.
 struct Model {
     name: &'static str,
     python: String,
     config: &'static str,
+    /// The platform, if it is not that of the engine.
+    platform: Option<&'static str>,
 }
 
 impl Model {
     fn new(name: &'static str, python: &str, config: &'static str) -> Self {
-        Self { name, python: python.to_owned(), config }
+        Self { name, python: python.to_owned(), config, platform: None }
     }
 
     /// Returns true if Truss adds a control server, which has its own Python and packages.
@@ -185,7 +191,7 @@ impl Model {
         let image = format!("basegen-test/truss-{}:{}", self.name, testbed::unique());
         // Steps from the cache print nothing.
         let mut command = docker_command(&["buildx", "build", "--progress", "plain", "--no-cache"]);
-        command.args(["--load", "--tag", &image]);
+        command.args(["--load", "--tag", &image]).args(platform_option(self.platform));
         if self.has_control_server() && has_substitutes() {
             command
                 .args(["--build-context", &substitute(&truss.image(&self.python), folder.path())]);
@@ -232,9 +238,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(image: String) -> Self {
-        let container =
-            printed(&mut docker_command(&["run", "--detach", &image])).trim().to_owned();
+    fn start(image: String, platform: Option<&str>) -> Self {
+        let mut command = docker_command(&["run", "--detach"]);
+        let id = printed(command.args(platform_option(platform)).arg(&image));
+        // Docker warns of another platform before it prints the id.
+        let container = id.lines().find(|line| line.len() == 64).expect("an id").to_owned();
         Self { container, image }
     }
 
@@ -292,7 +300,11 @@ fn pythons() -> Vec<String> {
 fn published() -> &'static Truss {
     static PUBLISHED: OnceLock<()> = OnceLock::new();
     let truss = Truss::get();
-    PUBLISHED.get_or_init(|| truss.publish(&pythons()));
+    PUBLISHED.get_or_init(|| {
+        let servers = pythons().into_iter().map(|python| format!("{python}-server"));
+        let variants: Vec<String> = servers.chain(["3.11-gpu-server".to_owned()]).collect();
+        truss.publish(&variants, None);
+    });
     truss
 }
 
@@ -317,13 +329,22 @@ fn a_docker_server_returns_predictions() {
     start(&Model::new("docker-server", CONTROL_PYTHON, DOCKER_SERVER), published());
 }
 
+#[test]
+#[ignore = "needs an engine that runs programs of arm64: `make test-arm64`"]
+fn a_model_for_arm64_returns_predictions() {
+    let truss = Truss::get();
+    truss.publish(&["3.11-server".to_owned()], Some("linux/arm64"));
+    let model = Model { platform: Some("linux/arm64"), ..Model::new("arm64", "3.11", "") };
+    start(&model, truss);
+}
+
 /// Builds and starts a model, and asserts its prediction.
 fn start(model: &Model, truss: &Truss) -> Running {
     let (image, log) = model.build(truss);
     if model.config != DOCKER_SERVER {
         assert!(was_complete(&log), "{}, Python {}:\n{log}", model.name, model.python);
     }
-    let running = Running::start(image);
+    let running = Running::start(image, model.platform);
     assert_eq!(running.predict(), json!({ "answer": 42 }), "{}", running.logs());
     running
 }

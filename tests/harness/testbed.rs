@@ -232,6 +232,20 @@ async fn manifest_of(repository: &str, mut reference: String) -> (String, Value)
     }
 }
 
+/// Returns the digest of an index, and the manifest of each of its images by architecture.
+pub(crate) async fn images(repository: &str, tag: &str) -> (String, BTreeMap<String, Value>) {
+    let (digest, body) = fetch(&format!("/v2/{repository}/manifests/{tag}")).await;
+    let index: Value = serde_json::from_slice(&body).expect("an index");
+    let mut images = BTreeMap::new();
+    for entry in index["manifests"].as_array().expect("an index") {
+        let architecture = entry["platform"]["architecture"].as_str().expect("a text");
+        let digest = entry["digest"].as_str().expect("a digest");
+        let (_, manifest) = manifest_of(repository, digest.to_owned()).await;
+        images.insert(architecture.to_owned(), manifest);
+    }
+    (digest.expect("a digest"), images)
+}
+
 /// Returns the digests of a manifest's layers.
 pub(crate) fn layers(manifest: &Value) -> Vec<String> {
     let layers = manifest["layers"].as_array().expect("layers");

@@ -74,6 +74,13 @@ machine_engine_finds() {
     fi
 }
 
+# machine_engine_runs ARCHITECTURE: succeeds if the engine runs programs of this architecture.
+machine_engine_runs() {
+    docker buildx version >/dev/null 2>&1 &&
+        printf 'FROM python:3.11-slim-bookworm\nRUN true\n' |
+        timeout 300 docker buildx build --platform "linux/$1" --quiet --output type=cacheonly - >/dev/null 2>&1
+}
+
 engine_curl() { curl --silent --fail --max-time 5 --unix-socket "$SOCKET" --noproxy '*' "http://engine$1"; }
 
 engine_answers() { engine_curl /_ping >/dev/null 2>&1; }
@@ -105,7 +112,7 @@ engine_up() {
     local rootfs data=$BED/engine-data-$ENGINE-$STORE
     rootfs=$(engine_rootfs)
     # shellcheck disable=SC2086 # one argument a package
-    cached "${rootfs##*/}" debian_rootfs "$ENGINE" $ENGINE_PACKAGES
+    cached "${rootfs##*/}" debian_rootfs "$ENGINE" "$(own_architecture)" $ENGINE_PACKAGES
     engine_tools "$rootfs"
     mkdir -p "$BED/engine" "$data" "$BED/engine-root"
     printf '%s %s\n' "$ENGINE" "$STORE" >"$BED/engine.name"

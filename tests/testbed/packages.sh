@@ -30,16 +30,32 @@ apt_install() {
 
 apt_get_install() { DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" </dev/null; }
 
-# debian_rootfs FOLDER SUITE [PACKAGE…]: creates a minimal Debian in FOLDER. It uses namespaces, so an interrupt leaves no mounts
-# or processes behind.
+# package_extract PACKAGE FOLDER: extracts a Debian package, because its installation could start a service. Fails if there is no such
+# package.
+package_extract() {
+    local package=$1 folder=$2
+    have apt-get || fail "Debian's package $package is needed, and there is no apt-get here"
+    mkdir -p "$folder"
+    if ! package_download "$package" "$folder" && ! { apt-get update && package_download "$package" "$folder"; } >"$folder/apt.log" 2>&1; then
+        show_log "$folder/apt.log"
+        return 1
+    fi
+    dpkg-deb --extract "$folder/$package"_*.deb "$folder"
+    rm -f "$folder/$package"_*.deb "$folder/apt.log"
+}
+
+package_download() { (cd "$2" && apt-get download "$1" >apt.log 2>&1); }
+
+# debian_rootfs FOLDER SUITE ARCHITECTURE [PACKAGE…]: creates a minimal Debian in FOLDER. It uses namespaces, so an interrupt leaves no
+# mounts or processes behind.
 debian_rootfs() {
-    local folder=$1 suite=$2 packages
-    shift 2
+    local folder=$1 suite=$2 architecture=$3 packages
+    shift 3
     packages=$(IFS=,; printf '%s' "$*")
     require_tool debootstrap debootstrap
-    say "downloading Debian $suite (once)"
+    say "downloading Debian $suite for $architecture (once)"
     if ! unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        debootstrap --variant=minbase ${packages:+"--include=$packages"} "$suite" "$folder" </dev/null >"$folder.log" 2>&1; then
+        debootstrap "--arch=$architecture" --variant=minbase ${packages:+"--include=$packages"} "$suite" "$folder" </dev/null >"$folder.log" 2>&1; then
         show_log "$folder.log"
         fail "debootstrap failed to create Debian $suite"
     fi

@@ -42,19 +42,11 @@ registry_up() {
 
 registry_key() { recipe_key 1 "$(uname -m)"; }
 
-# Extracts the program from Debian's package. Installing the package would start a service.
 registry_fetch() {
-    have apt-get || fail "docker-registry is not installed" "install Debian's package docker-registry and run this again"
     say "downloading docker-registry (once)"
-    if ! registry_download "$1" && ! { apt-get update && registry_download "$1"; } >"$1/apt.log" 2>&1; then
-        show_log "$1/apt.log"
+    package_extract docker-registry "$1" ||
         fail "could not download Debian's package docker-registry" "install docker-registry and run this again"
-    fi
-    dpkg-deb --extract "$1"/docker-registry_*.deb "$1"
-    rm -f "$1"/docker-registry_*.deb "$1/apt.log"
 }
-
-registry_download() { (cd "$1" && apt-get download docker-registry >apt.log 2>&1); }
 
 registry_start_process() {
     mkdir -p "$BED/registry"
@@ -96,15 +88,18 @@ registry_down() {
     rm -f "$BED/registry.pid"
 }
 
-# registry_push_layout FOLDER REPOSITORY TAG: pushes the OCI layout in FOLDER, blobs first, then FOLDER/index as the tag.
-registry_push_layout() {
-    local folder=$1 repository=$2 tag=$3 blob
-    if [ "$(registry_digest "$repository" "$tag")" = "sha256:$(sha256sum <"$folder/index" | cut -d' ' -f1)" ]; then return 0; fi
-    for blob in "$folder"/blobs/sha256/*; do
-        registry_push_blob "$repository" "$blob"
+# registry_push_layouts REPOSITORY TAG INDEX FOLDER…: pushes the images in the OCI layouts, then the file INDEX as the tag.
+registry_push_layouts() {
+    local repository=$1 tag=$2 index=$3 folder blob
+    shift 3
+    if [ "$(registry_digest "$repository" "$tag")" = "sha256:$(sha256sum <"$index" | cut -d' ' -f1)" ]; then return 0; fi
+    for folder in "$@"; do
+        for blob in "$folder"/blobs/sha256/*; do
+            registry_push_blob "$repository" "$blob"
+        done
+        registry_put_manifest "$repository" "sha256:$(<"$folder/manifest")" "$folder/blobs/sha256/$(<"$folder/manifest")"
     done
-    registry_put_manifest "$repository" "sha256:$(<"$folder/manifest")" "$folder/blobs/sha256/$(<"$folder/manifest")"
-    registry_put_manifest "$repository" "$tag" "$folder/index"
+    registry_put_manifest "$repository" "$tag" "$index"
 }
 
 registry_curl() { curl --silent --show-error --fail --noproxy '*' "$@"; }

@@ -24,49 +24,73 @@ upstreams_up() {
 }
 
 debian_up() {
-    local suite=$1 name
-    name=debian-$suite-$(debian_key "$suite")
-    cached "$name" build_debian "$suite"
-    registry_push_layout "$CACHE/$name" library/debian "$suite-slim"
+    local suite=$1 architecture folders=()
+    for architecture in $ARCHITECTURES; do
+        folders+=("debian-$suite-$architecture-$(debian_key "$suite")")
+        cached "${folders[-1]}" build_debian "$suite" "$architecture"
+    done
+    push_upstream library/debian "$suite-slim" "${folders[@]}"
 }
 
 python_up() {
-    local python=$1 suite name
+    local python=$1 suite architecture folders=()
     suite=$(suite_of_python "$python")
-    name=python-$python-$(python_key "$suite")
-    if [ ! -d "$CACHE/$name" ]; then
-        debian_up "$suite"
-        cached "$name" build_python "$python" "$suite"
-    fi
+    for architecture in $ARCHITECTURES; do
+        folders+=("python-$python-$architecture-$(python_key "$suite")")
+        if [ ! -d "$CACHE/${folders[-1]}" ]; then
+            debian_up "$suite"
+            cached "${folders[-1]}" build_python "$python" "$suite" "$architecture"
+        fi
+    done
     # All tags contain bookworm, as Docker Hub's do. The substitute is based on the Debian suite that has the Python.
-    registry_push_layout "$CACHE/$name" library/python "$python-slim-bookworm"
+    push_upstream library/python "$python-slim-bookworm" "${folders[@]}"
+}
+
+# push_upstream REPOSITORY TAG NAME…: pushes images of the cache, one for each of ARCHITECTURES, as one index.
+push_upstream() {
+    local repository=$1 tag=$2
+    shift 2
+    upstream_index "${@/#/$CACHE/}" >"$BED/index"
+    registry_push_layouts "$repository" "$tag" "$BED/index" "${@/#/$CACHE/}"
+}
+
+# upstream_index FOLDER…: prints an index of the images, because upstream images are indexes, too.
+upstream_index() {
+    local folder digest architecture entries=""
+    for folder in "$@"; do
+        digest=$(<"$folder/manifest")
+        architecture=${folder%-*}
+        entries+=$(printf '{"mediaType":"%s","digest":"%s","size":%d,"platform":{"architecture":"%s","os":"linux"}}' \
+            application/vnd.oci.image.manifest.v1+json "sha256:$digest" "$(wc -c <"$folder/blobs/sha256/$digest")" "${architecture##*-}"),
+    done
+    printf '{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' application/vnd.oci.image.index.v1+json "${entries%,}"
 }
 
 debian_key() {
-    recipe_key 1 "$1" "$(uname -m)" "$(<"$HERE/upstreams/debian.Dockerfile")" "$(declare -f slim_rootfs apt_sources)"
+    recipe_key 2 "$1" "$(<"$HERE/upstreams/debian.Dockerfile")" "$(declare -f slim_rootfs apt_sources)"
 }
 
 python_key() {
-    recipe_key 1 "$(debian_key "$1")" "$(cd "$HERE/upstreams" && cat python.Dockerfile install-python sitecustomize.py)"
+    recipe_key 2 "$(debian_key "$1")" "$(cd "$HERE/upstreams" && cat python.Dockerfile install-python sitecustomize.py)"
 }
 
 build_debian() {
-    local new=$1 suite=$2
+    local new=$1 suite=$2 architecture=$3
     mkdir "$new/context"
-    debian_rootfs "$new/context/rootfs" "$suite"
-    build_layout "$new" "$HERE/upstreams/debian.Dockerfile" "$new/context"
+    debian_rootfs "$new/context/rootfs" "$suite" "$architecture"
+    build_layout "$new" "$HERE/upstreams/debian.Dockerfile" "$new/context" --platform "linux/$architecture"
     rm -rf --one-file-system "$new/context"
 }
 
 build_python() {
-    local new=$1 python=$2 base=library/debian:$3-slim
-    say "building the substitute for python:$python-slim-bookworm (once)"
+    local new=$1 python=$2 base=library/debian:$3-slim architecture=$4
+    local build=("$HERE/upstreams/python.Dockerfile" "$HERE/upstreams" --platform "linux/$architecture"
+        --build-arg "BASE=$base" --build-arg "PYTHON=$python")
+    say "building the substitute for python:$python-slim-bookworm for $architecture (once)"
     mkdir "$new/version"
     # The patch version is known only after the installation. A second build, from the cache, adds it to the environment.
-    build_image "$new" "$HERE/upstreams/python.Dockerfile" "$HERE/upstreams" --build-arg "BASE=$base" --build-arg "PYTHON=$python" \
-        --target version --output "type=local,dest=$new/version"
-    build_layout "$new" "$HERE/upstreams/python.Dockerfile" "$HERE/upstreams" --build-arg "BASE=$base" --build-arg "PYTHON=$python" \
-        --build-arg "PYTHON_VERSION=$(<"$new/version/python-version")"
+    build_image "$new" "${build[@]}" --target version --output "type=local,dest=$new/version"
+    build_layout "$new" "${build[@]}" --build-arg "PYTHON_VERSION=$(<"$new/version/python-version")"
     rm -rf "$new/version"
 }
 
@@ -82,17 +106,12 @@ build_image() {
     rm -f "$folder/build.log"
 }
 
-# build_layout FOLDER DOCKERFILE CONTEXT [OPTION…]: writes `blobs/`, the digest of the image in `manifest`, and an index of this
-# platform in `index`, because upstream images are indexes, too.
+# build_layout FOLDER DOCKERFILE CONTEXT [OPTION…]: writes `blobs/`, and the digest of the image in `manifest`.
 build_layout() {
     local folder=$1 digest
     build_image "$@" --output "type=oci,dest=$folder/oci.tar"
     tar -xf "$folder/oci.tar" -C "$folder"
     rm "$folder/oci.tar"
     digest=$(grep -o 'sha256:[0-9a-f]*' "$folder/index.json" | head -n 1)
-    digest=${digest#sha256:}
-    printf '%s\n' "$digest" >"$folder/manifest"
-    printf '{"schemaVersion":2,"mediaType":"%s","manifests":[{"mediaType":"%s","digest":"%s","size":%d,"platform":{"architecture":"%s","os":"linux"}}]}' \
-        application/vnd.oci.image.index.v1+json application/vnd.oci.image.manifest.v1+json "sha256:$digest" \
-        "$(wc -c <"$folder/blobs/sha256/$digest")" "$(dpkg --print-architecture)" >"$folder/index"
+    printf '%s\n' "${digest#sha256:}" >"$folder/manifest"
 }
