@@ -13,11 +13,11 @@ use crate::plan::Plan;
 use crate::report::{self, Printer, Record};
 
 use super::args::{BuildArgs, OutputArgs};
-use super::{Session, dry_run, progress, pull_request, selection};
+use super::{Session, dry_run, progress, pull_request};
 
 pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Report> {
     let context = &session.context;
-    let plan = selection::plan(context, &args.selection, &args.naming)?;
+    let plan = planned(args, context)?;
     let options =
         PullRequestOptions { dry_run: args.output.dry_run, ..PullRequestOptions::default() };
     // Faults of the pull request are reported before anything is built.
@@ -36,6 +36,16 @@ pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Repor
         }
         _ => Ok(code),
     }
+}
+
+/// Plans the selected variants, for the platform of the engine if they are not to leave it.
+fn planned<'a>(args: &BuildArgs, context: &'a Context) -> Result<Plan<'a>, Report> {
+    let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
+    if args.output.dry_run || delivery(&args.output)? != Delivery::Engine {
+        return ops::selection::plan(context, &selection, &naming);
+    }
+    let engine = args.engine.request(context);
+    context.block_on(ops::local::plan(context, &selection, naming, &engine))
 }
 
 /// Builds `plan` and delivers its images.

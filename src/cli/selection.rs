@@ -113,6 +113,7 @@ impl NamingArgs {
             repository: self.repository.clone(),
             tag: self.tag.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
+            native: None,
         };
         match self.custom_version() {
             Some(version) => naming.with_custom_version(version),

@@ -3,15 +3,42 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Recipe;
+use super::{Context, NameOptions, Recipe, selection};
 use crate::engine::{
     self, BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
-    JobDependencies, Outcome, RunRequest, StoredImage,
+    EngineRequest, JobDependencies, Outcome, RunRequest, StoredImage,
 };
 use crate::error::{Explain as _, Report, one_line};
 use crate::event::{Events, Failure, FailureKind};
 use crate::image::{Digest, Reference};
-use crate::plan::Fingerprint;
+use crate::matrix::Selection;
+use crate::plan::{Fingerprint, Plan, Target};
+
+/// Plans images for the engine itself. Like `docker build`, it builds only for the platform of the engine, unless the request
+/// has others. If the engine does not answer, the plan has all platforms: the build reports the engine later.
+pub async fn plan<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    naming: NameOptions,
+    engine: &EngineRequest,
+) -> Result<Plan<'a>, Report> {
+    let plan = selection::plan(context, selection, &naming)?;
+    let has_several = plan.targets.iter().any(|target| target.platforms.len() > 1);
+    if !has_several || !naming.platforms.is_empty() {
+        return Ok(plan);
+    }
+    let Ok(engine) = ConnectedEngine::connect(engine).await else { return Ok(plan) };
+    let Some(native) = engine.native_platform() else { return Ok(plan) };
+    let naming = NameOptions { native: Some(native.clone()), ..naming };
+    let own = selection::plan(context, selection, &naming)?;
+    let is_smaller = |(before, now): (&Target<'_>, &Target<'_>)| before.platforms != now.platforms;
+    if plan.targets.iter().zip(&own.targets).any(is_smaller) {
+        context.messages.note(&format!(
+            "note: building only for {native}, the platform of the engine; `--platform` selects others"
+        ));
+    }
+    Ok(own)
+}
 
 /// Returns the images of the engine that may be reused: none for a folder, or if the build is forced.
 pub(super) async fn images(

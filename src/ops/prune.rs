@@ -8,7 +8,7 @@ use crate::engine::{ConnectedEngine, EngineRequest, StoredImage};
 use crate::error::{Report, one_line};
 use crate::image::{Reference, Repository, Tag};
 use crate::matrix::Selection;
-use crate::plan::Fingerprint;
+use crate::plan::{Fingerprint, Plan};
 use crate::publish;
 use crate::registry::Registries;
 use crate::verify;
@@ -46,7 +46,6 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
         ..NameOptions::default()
     };
     let plan = selection::plan(context, &Selection::default(), &naming)?;
-    let mut recipe = Recipe::new(&plan)?;
     let engine = match ConnectedEngine::connect(&request.engine).await {
         Ok(engine) => Some(engine),
         Err(error) => {
@@ -55,27 +54,23 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
         }
     };
     let registries = context.registries()?;
-    if !recipe.unpinned().is_empty() {
-        let problems = match &engine {
-            Some(engine) => {
-                recipe.resolve_with(engine, &context.registry_options()?.credentials).await
-            }
-            None => recipe.resolve(&registries).await,
-        };
-        if let Some(problem) = problems.first() {
-            context.messages.message(&format!("warning: nothing is pruned: {problem}\n"));
-            return Ok(None);
-        }
-    }
+    let Some(recipe) = pinned_recipe(context, &plan, engine.as_ref(), &registries).await? else {
+        return Ok(None);
+    };
     let repositories: BTreeSet<Repository> = plan.repositories().into_iter().cloned().collect();
     let tags = publish::stale_tags(&registries, &repositories, &staging_tags(&recipe)).await?;
-    let images = match &engine {
-        Some(engine) => {
-            let needed = recipe.fingerprints().into_iter().flatten().collect();
-            stale_images(engine, &repositories, &needed).await?
-        }
-        None => Vec::new(),
-    };
+    let mut images = Vec::new();
+    if let Some(engine) = &engine {
+        // The engine has images that were built for its own platform only, and images that were pulled.
+        let native = engine.native_platform().cloned();
+        let plan =
+            selection::plan(context, &Selection::default(), &NameOptions { native, ..naming })?;
+        let Some(own) = pinned_recipe(context, &plan, Some(engine), &registries).await? else {
+            return Ok(None);
+        };
+        let needed = recipe.fingerprints().into_iter().chain(own.fingerprints());
+        images = stale_images(engine, &repositories, &needed.flatten().collect()).await?;
+    }
     let mut outcome = PruneOutcome { tags, images, deleted: None };
     if request.delete {
         let tags = delete_tags(context, &registries, &outcome.tags).await;
@@ -83,6 +78,28 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
         outcome.deleted = Some((tags, images));
     }
     Ok(Some(outcome))
+}
+
+/// Returns the recipe of `plan` with all base images pinned. Reports the first one that cannot be resolved, and returns `None` then.
+async fn pinned_recipe<'a>(
+    context: &Context,
+    plan: &'a Plan<'a>,
+    engine: Option<&ConnectedEngine>,
+    registries: &Registries,
+) -> Result<Option<Recipe<'a>>, Report> {
+    let mut recipe = Recipe::new(plan)?;
+    if recipe.unpinned().is_empty() {
+        return Ok(Some(recipe));
+    }
+    let problems = match engine {
+        Some(engine) => recipe.resolve_with(engine, &context.registry_options()?.credentials).await,
+        None => recipe.resolve(registries).await,
+    };
+    if let Some(problem) = problems.first() {
+        context.messages.message(&format!("warning: nothing is pruned: {problem}\n"));
+        return Ok(None);
+    }
+    Ok(Some(recipe))
 }
 
 /// Returns the staging tags of the current images.

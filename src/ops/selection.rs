@@ -23,6 +23,8 @@ pub struct NameOptions {
     pub tag: Option<String>,
     /// The platforms to build for.
     pub platforms: Vec<Platform>,
+    /// The platform of the engine that the images are for, if they are; see [`PlanRequest::native`].
+    pub native: Option<Platform>,
 }
 
 impl NameOptions {
@@ -64,6 +66,7 @@ impl NameOptions {
             commit: None,
             date: None,
             platforms: self.platforms.clone(),
+            native: self.native.clone(),
         }
     }
 }

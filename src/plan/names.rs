@@ -312,7 +312,9 @@ impl<'a> ImageNames<'a> {
         let wanted: IndexSet<&Platform> = self.request.platforms.iter().collect();
         let wanted: Vec<Platform> = wanted.into_iter().cloned().collect();
         if wanted.is_empty() {
-            return Ok(variant.platforms.clone());
+            let native = self.request.native.as_ref();
+            let native = native.filter(|native| variant.platforms.contains(native));
+            return Ok(native.map_or_else(|| variant.platforms.clone(), |one| [one.clone()].into()));
         }
         let limits = (0..self.matrix.axes.len())
             .filter_map(|axis| self.matrix.value(variant, axis).platforms.as_ref());

@@ -102,7 +102,8 @@ pub(in crate::cli) struct NamingArgs {
     /// release set is written.
     #[arg(long, value_name = "TEMPLATE")]
     pub(in crate::cli) tag: Option<String>,
-    /// Platforms [default: those of the matrix]
+    /// Platforms [default: those of the matrix; without `--push`, `--stage` and `--output`, only
+    /// that of the engine]
     ///
     /// Repeatable, or several joined by commas.
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]

@@ -91,6 +91,12 @@ impl ConnectedEngine {
         &self.0.platforms
     }
 
+    /// Returns the engine's own platform, whose programs need no emulation, if the engine reports one.
+    #[must_use]
+    pub fn native_platform(&self) -> Option<&Platform> {
+        self.0.platforms.first()
+    }
+
     /// Returns the URLs of the engine's mirrors of Docker Hub.
     #[must_use]
     pub fn registry_mirrors(&self) -> &[String] {
