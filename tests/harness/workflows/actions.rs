@@ -35,6 +35,7 @@ pub(crate) fn run_external_action(
         "actions/cache" => &["path", "key"],
         "Swatinem/rust-cache" => &["save-if"],
         "docker/login-action" => &["username", "password"],
+        "docker/setup-qemu-action" => &["platforms"],
         "actions/attest-build-provenance" => &["subject-path"],
         "actions/upload-artifact" => &["name", "path", "if-no-files-found", "overwrite"],
         "actions/download-artifact" => {
@@ -56,6 +57,7 @@ pub(crate) fn run_external_action(
                 "{inputs:?}"
             );
         }
+        "docker/setup-qemu-action" => assert_eq!(inputs["platforms"], "arm64"),
         "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
         "actions/upload-artifact" => return upload(inputs, &runner.workspace, artifacts),
         "actions/download-artifact" => {
