@@ -23,7 +23,7 @@ const MAX_FILES: usize = 20;
 
 pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Report> {
     let subject = if args.name.contains(['=', '<', '>', '!', '~']) {
-        Subject::Terms(selection::terms("NAME", &args.name)?)
+        Subject::Terms(selection::terms("NAME", &args.name)?.concat())
     } else {
         Subject::Name(args.name.clone())
     };

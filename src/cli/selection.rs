@@ -30,10 +30,12 @@ impl SelectionArgs {
             add("job_type", &job_type);
         }
         for text in &self.only {
-            only.extend(terms("--only", text)?);
+            only.extend(terms("--only", text)?.into_iter().flatten());
         }
-        let without =
-            self.exclude.iter().map(|text| terms("--exclude", text)).collect::<Result<_, _>>()?;
+        let mut without = Vec::new();
+        for text in &self.exclude {
+            without.extend(combinations(&terms("--exclude", text)?));
+        }
         let ids = self.variant.iter().flat_map(|ids| ids.split(',')).map(str::trim);
         let ids: Vec<String> = ids.map(str::to_owned).collect();
         // An empty id must not select all variants.
@@ -48,19 +50,16 @@ impl SelectionArgs {
 /// Returns each value or version range of a repeated argument. `all`, from the older script, means the same as no
 /// argument.
 fn values(arguments: &[String]) -> impl Iterator<Item = String> {
-    let is_range = |part: &str| part.starts_with(['<', '>', '=', '!', '~']);
-    let split = arguments
-        .iter()
-        .flat_map(move |text| parts(text, |last, part| is_range(last) && is_range(part)));
-    split.filter(|text| text != "all")
+    arguments.iter().flat_map(|text| parts(text)).filter(|text| text != "all")
 }
 
-/// Splits `text` at its commas. A part that `joins` the part before it is appended to that.
-fn parts(text: &str, joins: impl Fn(&str, &str) -> bool) -> Vec<String> {
+/// Splits `text` at its commas, except those of a version range.
+fn parts(text: &str) -> Vec<String> {
+    let is_range = |part: &str| part.starts_with(['<', '>', '=', '!', '~']);
     let mut parts: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
         match parts.last_mut() {
-            Some(last) if joins(last, part) => *last = format!("{last},{part}"),
+            Some(last) if is_range(last) && is_range(part) => *last = format!("{last},{part}"),
             _ => parts.push(part.to_owned()),
         }
     }
@@ -96,10 +95,37 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
     Ok(Term { axis, condition: condition.to_owned() })
 }
 
-/// Parses terms joined by commas. A comma that no axis follows belongs to a version range.
-pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
-    let parts = parts(text, |_, part| !part.starts_with(|c: char| c.is_ascii_alphabetic()));
-    parts.iter().map(|part| term(flag, part)).collect()
+/// Parses terms joined by commas: `gpu=true,python=3.9,3.10`. Returns the terms of each axis, which are alternatives. A comma that
+/// no axis follows precedes another value of the same axis, or belongs to a version range.
+pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Vec<Term>>, ArgumentError> {
+    let names_axis = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.contains(['=', '<', '>', '!', '~'])
+    };
+    let mut axes: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        match axes.last_mut() {
+            Some(last) if !names_axis(part) => *last = format!("{last},{part}"),
+            _ => axes.push(part.to_owned()),
+        }
+    }
+    let alternatives = |text: &String| {
+        let Term { axis, condition } = term(flag, text)?;
+        let conditions = parts(&condition).into_iter();
+        Ok(conditions.map(|condition| Term { axis: axis.clone(), condition }).collect())
+    };
+    axes.iter().map(alternatives).collect()
+}
+
+/// Returns every list with one of the alternatives for each axis.
+fn combinations(axes: &[Vec<Term>]) -> Vec<Vec<Term>> {
+    let with_each = |lists: Vec<Vec<Term>>, alternatives: &Vec<Term>| {
+        let extended = lists.iter().flat_map(|list| {
+            alternatives.iter().map(|term| list.iter().chain([term]).cloned().collect())
+        });
+        extended.collect()
+    };
+    axes.iter().fold(vec![Vec::new()], with_each)
 }
 
 impl NamingArgs {
@@ -155,11 +181,27 @@ mod tests {
         }
     }
 
+    fn shown(terms: &[Term]) -> Vec<(&str, &str)> {
+        terms.iter().map(|term| (term.axis.as_str(), term.condition.as_str())).collect()
+    }
+
     #[test]
-    fn commas_join_terms_and_ranges() {
-        let terms = terms("--exclude", "gpu=true, python>=3.9,<3.11").expect("terms");
-        let shown: Vec<_> = terms.iter().map(|t| (t.axis.as_str(), t.condition.as_str())).collect();
-        assert_eq!(shown, [("gpu", "true"), ("python", ">=3.9,<3.11")]);
+    fn commas_join_terms_values_and_ranges() {
+        let parsed = |text: &str| terms("--exclude", text).expect("terms");
+        let of_two_axes = parsed("gpu=true, python>=3.9,<3.11");
+        assert_eq!(shown(&of_two_axes.concat()), [("gpu", "true"), ("python", ">=3.9,<3.11")]);
+        let values = parsed("python=3.9, >=3.11,<3.13,3.14");
+        let wanted = ["3.9", ">=3.11,<3.13", "3.14"].map(|condition| ("python", condition));
+        assert_eq!((shown(&values.concat()), values.len()), (wanted.to_vec(), 1));
+        assert_eq!(shown(&parsed("distro=slim-*,alpine").concat())[1], ("distro", "alpine"));
+    }
+
+    #[test]
+    fn values_of_an_exclusion_are_alternatives() {
+        let lists = combinations(&terms("--exclude", "gpu=true,python=3.9,3.10").expect("terms"));
+        assert_eq!(lists.len(), 2);
+        assert_eq!(shown(&lists[0]), [("gpu", "true"), ("python", "3.9")]);
+        assert_eq!(shown(&lists[1]), [("gpu", "true"), ("python", "3.10")]);
     }
 
     #[test]

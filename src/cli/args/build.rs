@@ -56,7 +56,7 @@ pub(in crate::cli) struct SelectionArgs {
     pub(in crate::cli) job_type: Vec<String>,
     /// Only variants with this value (repeatable)
     ///
-    /// Works with any axis: `cuda=12.8`, `torch>=2.4`, `distro=slim-*`.
+    /// Works with any axis: `cuda=12.8`, `python=3.11,3.13`, `torch>=2.4`, `distro=slim-*`.
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(in crate::cli) only: Vec<String>,
     /// No variants with these values (repeatable)
