@@ -25,8 +25,8 @@ test: rust ## Run all tests, also against a real engine and registry
 ifeq ($(ARGS),)
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) test-graph-driver; \
 	else echo 'skipped without root: make test-graph-driver, the tests with the old image store' >&2; fi
-	@if $(TESTBED) emulates arm64; then $(MAKE) test-arm64; \
-	else echo 'skipped without emulation: make test-arm64, the tests of images for arm64' >&2; fi
+	@if $(TESTBED) emulates arm64 --store containerd; then $(MAKE) test-arm64; \
+	else echo 'skipped without emulation: make test-arm64, the tests of arm64 images' >&2; fi
 endif
 
 # On a test bed of its own, so that the two do not affect each other.
@@ -34,8 +34,10 @@ test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## Run the engine tests with Docker's old image store
 	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images:: --skip torch:: --skip truss_models::
 
-test-arm64: rust ## Run the tests of images for arm64, which other machines emulate
-	$(TESTBED) run --python 3.11 --emulate arm64 -- cargo test --locked --test buildkit -- --ignored
+# On a test bed of its own, whose upstream images are indexes of two platforms.
+test-arm64: export BASEGEN_TESTBED_SUFFIX := -arm64
+test-arm64: rust ## Run the tests of arm64 images, emulated on another machine
+	$(TESTBED) run --store containerd --python 3.11 --emulate arm64 -- cargo test --locked --test buildkit -- --ignored
 
 test-fast: rust ## Run the tests that need no engine
 	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
@@ -68,10 +70,12 @@ up: ## Start the test bed and print its variables
 down: ## Stop the test bed
 	$(TESTBED) down
 	BASEGEN_TESTBED_SUFFIX=-graph $(TESTBED) down
+	BASEGEN_TESTBED_SUFFIX=-arm64 $(TESTBED) down
 
 clean: ## Delete target/ and the test bed's folder
 	$(TESTBED) clean
 	BASEGEN_TESTBED_SUFFIX=-graph $(TESTBED) clean
+	BASEGEN_TESTBED_SUFFIX=-arm64 $(TESTBED) clean
 	rm -rf target dist
 
 distclean: clean ## Also delete the downloads of the test bed and the linters

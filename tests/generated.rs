@@ -107,13 +107,20 @@ fn the_rule_table_is_current() {
     compare_or_write("docs/platforms.md", &format!("{before}{begin}\n{table}\n{end}{after}"));
 }
 
-/// The workflow is the one of `basegen init`, with the folder of the matrix in Truss' repository, and with emulation for arm64.
+/// The workflow is the one of `basegen init`, with the folder of the matrix in Truss' repository. The job that publishes emulates arm64.
 #[test]
 fn the_workflow_of_the_truss_example_is_current() {
     const FOLDER: &str = "docker/base_images";
-    const EMULATION: &str = "      - name: Emulate arm64\n        \
+    const PLATFORMS: &str = "      # The engine needs more space for two platforms than a runner has.\n      \
+        - name: Free disk space\n        \
+        run: sudo rm -rf /usr/local/lib/android /usr/share/dotnet\n      \
+        # Docker's other image store cannot build images for several platforms.\n      \
+        - name: Use containerd's image store\n        \
+        uses: docker/setup-docker-action@6d7cfa65f60a9dda7b46e5513fa982536f3c9877 # v5.3.0\n        \
+        with:\n          daemon-config: '{\"features\": {\"containerd-snapshotter\": true}}'\n      \
+        - name: Emulate arm64\n        \
         uses: docker/setup-qemu-action@29109295f81e9208d7d86ff1c6c12d2833863392 # v3.6.0\n        \
-        with:\n          platforms: arm64\n";
+        with:\n          platforms: arm64\n          cache-image: false\n";
     let clone = tempfile::tempdir().expect("a folder");
     fs_err::create_dir(clone.path().join(".git")).expect("a folder");
     basegen(&["init", clone.path().to_str().expect("UTF-8")]);
@@ -125,12 +132,7 @@ fn the_workflow_of_the_truss_example_is_current() {
     for (from, to, count) in [
         (release.as_str(), "# vVERSION", 2),
         ("permissions: {}\n", &directory, 1),
-        (
-            "      - name: Build and check\n",
-            &format!("{EMULATION}      - name: Build and check\n"),
-            1,
-        ),
-        ("      - name: Publish\n", &format!("{EMULATION}      - name: Publish\n"), 1),
+        ("      - name: Publish\n", &format!("{PLATFORMS}      - name: Publish\n"), 1),
     ] {
         assert_eq!(workflow.matches(from).count(), count, "{from}");
         workflow = workflow.replace(from, to);

@@ -17,14 +17,20 @@ use super::{Session, dry_run, progress, pull_request};
 
 pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Report> {
     let context = &session.context;
-    let plan = planned(args, context)?;
+    let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
+    let delivery = delivery(&args.output)?;
+    let plan = if args.output.dry_run {
+        ops::selection::plan(context, &selection, &naming)?
+    } else {
+        let engine = args.engine.request(context);
+        context.block_on(ops::build::plan(context, &selection, naming, &delivery, &engine))?
+    };
     let options =
         PullRequestOptions { dry_run: args.output.dry_run, ..PullRequestOptions::default() };
     // Faults of the pull request are reported before anything is built.
     let pull_request =
         if args.output.pr { Some(pull_request::prepare(&plan, options, context)?) } else { None };
     let code = if args.output.dry_run {
-        delivery(&args.output)?;
         dry_run::run(args, &plan, session)?;
         ExitCode::Success
     } else {
@@ -36,16 +42,6 @@ pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Repor
         }
         _ => Ok(code),
     }
-}
-
-/// Plans the selected variants, for the platform of the engine if they are not to leave it.
-fn planned<'a>(args: &BuildArgs, context: &'a Context) -> Result<Plan<'a>, Report> {
-    let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
-    if args.output.dry_run || delivery(&args.output)? != Delivery::Engine {
-        return ops::selection::plan(context, &selection, &naming);
-    }
-    let engine = args.engine.request(context);
-    context.block_on(ops::local::plan(context, &selection, naming, &engine))
 }
 
 /// Builds `plan` and delivers its images.

@@ -22,7 +22,7 @@ use super::{Session, selection};
 const MAX_FILES: usize = 20;
 
 pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Report> {
-    let subject = if args.name.contains(['=', '<', '>', '!', '~']) {
+    let subject = if args.name.contains(selection::OPERATORS) {
         Subject::Terms(selection::terms("NAME", &args.name)?.concat())
     } else {
         Subject::Name(args.name.clone())

@@ -8,6 +8,9 @@ use crate::plan::Plan;
 use super::args::{NamingArgs, SelectionArgs};
 use crate::ops::{self, ArgumentError, Context, NameOptions};
 
+/// The characters that operators begin with.
+pub(super) const OPERATORS: [char; 5] = ['=', '<', '>', '!', '~'];
+
 impl SelectionArgs {
     pub(super) fn selection(&self) -> Result<Selection, ArgumentError> {
         let mut only = Vec::new();
@@ -55,7 +58,7 @@ fn values(arguments: &[String]) -> impl Iterator<Item = String> {
 
 /// Splits `text` at its commas, except those of a version range.
 fn parts(text: &str) -> Vec<String> {
-    let is_range = |part: &str| part.starts_with(['<', '>', '=', '!', '~']);
+    let is_range = |part: &str| part.starts_with(OPERATORS);
     let mut parts: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
         match parts.last_mut() {
@@ -77,15 +80,21 @@ fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
     }
 }
 
+/// Splits a term after the name of its axis.
+fn split_axis(text: &str) -> (&str, &str) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let (axis, rest) = text.split_at(text.find(|c: char| !is_name(c)).unwrap_or(text.len()));
+    (axis, rest.trim())
+}
+
 /// Parses `axis=value`, or an axis and a version range such as `torch>=2.4`.
 fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let end = text.find(|c: char| !is_name(c)).unwrap_or(text.len());
-    let (axis, rest) = (text[..end].replace('-', "_"), text[end..].trim());
+    let (axis, rest) = split_axis(text);
+    let axis = axis.replace('-', "_");
     let condition = match rest.strip_prefix('=') {
         // `==` begins a version range, and `axis=>=3.10` contains one.
         Some(value) if !value.starts_with('=') => value,
-        _ if rest.starts_with(['=', '<', '>', '!', '~']) => rest,
+        _ if rest.starts_with(OPERATORS) => rest,
         _ => "",
     };
     if axis.is_empty() || condition.is_empty() {
@@ -99,8 +108,8 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
 /// no axis follows precedes another value of the same axis, or belongs to a version range.
 pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Vec<Term>>, ArgumentError> {
     let names_axis = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part.contains(['=', '<', '>', '!', '~'])
+        let (axis, rest) = split_axis(part);
+        axis.starts_with(|c: char| c.is_ascii_alphabetic()) && rest.starts_with(OPERATORS)
     };
     let mut axes: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -193,7 +202,10 @@ mod tests {
         let values = parsed("python=3.9, >=3.11,<3.13,3.14");
         let wanted = ["3.9", ">=3.11,<3.13", "3.14"].map(|condition| ("python", condition));
         assert_eq!((shown(&values.concat()), values.len()), (wanted.to_vec(), 1));
-        assert_eq!(shown(&parsed("distro=slim-*,alpine").concat())[1], ("distro", "alpine"));
+        for value in ["alpine", "b-1.0~rc1"] {
+            let parsed = parsed(&format!("distro=slim-*,{value}")).concat();
+            assert_eq!(shown(&parsed)[1], ("distro", value));
+        }
     }
 
     #[test]

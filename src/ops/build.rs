@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::inputs::{self, StepInputs};
 use super::outcome::RunOutcome;
-use super::{Context, Recipe, lint, local, publish, release_set};
+use super::{Context, NameOptions, Recipe, lint, local, publish, release_set, selection};
 use crate::engine::{
     BuildOptions, ConnectedEngine, Destination, EngineRequest, OnFailure, Outcome, RunRequest,
     Secret,
@@ -16,6 +16,7 @@ use crate::engine::{
 use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
+use crate::matrix::Selection;
 use crate::plan::{Fingerprint, Plan};
 use crate::publish::{Metadata, PublishRequest, Published, Staged};
 use crate::report::{Mask, Record, RunReport};
@@ -95,6 +96,20 @@ impl From<Staged> for Ended {
             Staged::All { .. } => Self::Staged,
             Staged::Unfinished(outcomes) => Self::Unfinished(outcomes),
         }
+    }
+}
+
+/// Plans the selected variants. Images that stay in the engine are for its own platform.
+pub async fn plan<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    naming: NameOptions,
+    delivery: &Delivery,
+    engine: &EngineRequest,
+) -> Result<Plan<'a>, Report> {
+    match delivery {
+        Delivery::Engine => local::plan(context, selection, naming, engine).await,
+        _ => selection::plan(context, selection, &naming),
     }
 }
 

@@ -10,34 +10,55 @@ use crate::engine::{
 };
 use crate::error::{Explain as _, Report, one_line};
 use crate::event::{Events, Failure, FailureKind};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Platform, Reference};
 use crate::matrix::Selection;
-use crate::plan::{Fingerprint, Plan, Target};
+use crate::plan::{Fingerprint, Plan};
 
-/// Plans images for the engine itself. Like `docker build`, it builds only for the platform of the engine, unless the request
-/// has others. If the engine does not answer, the plan has all platforms: the build reports the engine later.
-pub async fn plan<'a>(
+/// Plans images that stay in the engine. Like `docker build`, it plans them only for the engine's own platform, unless the request names
+/// platforms or an image is not for this one. If the engine does not answer, the images are for all of their platforms: the build
+/// reports the engine later.
+pub(super) async fn plan<'a>(
     context: &'a Context,
     selection: &Selection,
     naming: NameOptions,
     engine: &EngineRequest,
 ) -> Result<Plan<'a>, Report> {
     let plan = selection::plan(context, selection, &naming)?;
-    let has_several = plan.targets.iter().any(|target| target.platforms.len() > 1);
-    if !has_several || !naming.platforms.is_empty() {
+    if !has_several_platforms(&plan) || !naming.platforms.is_empty() {
         return Ok(plan);
     }
     let Ok(engine) = ConnectedEngine::connect(engine).await else { return Ok(plan) };
-    let Some(native) = engine.native_platform() else { return Ok(plan) };
-    let naming = NameOptions { native: Some(native.clone()), ..naming };
-    let own = selection::plan(context, selection, &naming)?;
-    let is_smaller = |(before, now): (&Target<'_>, &Target<'_>)| before.platforms != now.platforms;
-    if plan.targets.iter().zip(&own.targets).any(is_smaller) {
-        context.messages.note(&format!(
-            "note: building only for {native}, the platform of the engine; `--platform` selects others"
-        ));
+    let Some(native) = native_plan(context, &plan, selection, naming, &engine)? else {
+        return Ok(plan);
+    };
+    context.messages.note(&format!(
+        "note: building only for {}, the platform of the engine; `--platform` selects others",
+        Platform::list(&native.targets[0].platforms)
+    ));
+    Ok(native)
+}
+
+/// Returns `plan` for only the engine's own platform; `None` if it is for no other, or an image is not for this one.
+pub(super) fn native_plan<'a>(
+    context: &'a Context,
+    plan: &Plan<'_>,
+    selection: &Selection,
+    naming: NameOptions,
+    engine: &ConnectedEngine,
+) -> Result<Option<Plan<'a>>, Report> {
+    let is_for = |native: &Platform| {
+        let mut built = plan.targets.iter().filter(|target| !target.is_mirror);
+        built.all(|target| target.platforms.contains(native))
+    };
+    let native = engine.native_platform().filter(|native| is_for(native)).cloned();
+    if native.is_none() || !has_several_platforms(plan) {
+        return Ok(None);
     }
-    Ok(own)
+    selection::plan(context, selection, &NameOptions { native, ..naming }).map(Some)
+}
+
+fn has_several_platforms(plan: &Plan<'_>) -> bool {
+    plan.targets.iter().any(|target| target.platforms.len() > 1)
 }
 
 /// Returns the images of the engine that may be reused: none for a folder, or if the build is forced.

@@ -21,7 +21,7 @@ pub mod init;
 pub mod inputs;
 pub mod jobs;
 pub mod lint;
-pub mod local;
+mod local;
 pub mod lookup;
 pub mod merge;
 mod outcome;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, NameOptions, Recipe, selection};
+use super::{Context, NameOptions, Recipe, local, selection};
 use crate::contracts;
 use crate::engine::{ConnectedEngine, EngineRequest, StoredImage};
 use crate::error::{Report, one_line};
@@ -61,15 +61,18 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
     let tags = publish::stale_tags(&registries, &repositories, &staging_tags(&recipe)).await?;
     let mut images = Vec::new();
     if let Some(engine) = &engine {
-        // The engine has images that were built for its own platform only, and images that were pulled.
-        let native = engine.native_platform().cloned();
-        let plan =
-            selection::plan(context, &Selection::default(), &NameOptions { native, ..naming })?;
-        let Some(own) = pinned_recipe(context, &plan, Some(engine), &registries).await? else {
-            return Ok(None);
-        };
-        let needed = recipe.fingerprints().into_iter().chain(own.fingerprints());
-        images = stale_images(engine, &repositories, &needed.flatten().collect()).await?;
+        let mut needed = recipe.fingerprints();
+        // Images that were built for the engine have only its platform; pulled ones have all.
+        let all = Selection::default();
+        if let Some(plan) = local::native_plan(context, &plan, &all, naming, engine)? {
+            let Some(native) = pinned_recipe(context, &plan, Some(engine), &registries).await?
+            else {
+                return Ok(None);
+            };
+            needed.extend(native.fingerprints());
+        }
+        let needed = needed.into_iter().flatten().collect();
+        images = stale_images(engine, &repositories, &needed).await?;
     }
     let mut outcome = PruneOutcome { tags, images, deleted: None };
     if request.delete {
@@ -80,7 +83,7 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
     Ok(Some(outcome))
 }
 
-/// Returns the recipe of `plan` with all base images pinned. Reports the first one that cannot be resolved, and returns `None` then.
+/// Returns the recipe of `plan` with all base images pinned; `None`, with a warning, if one cannot be resolved.
 async fn pinned_recipe<'a>(
     context: &Context,
     plan: &'a Plan<'a>,

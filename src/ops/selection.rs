@@ -23,7 +23,7 @@ pub struct NameOptions {
     pub tag: Option<String>,
     /// The platforms to build for.
     pub platforms: Vec<Platform>,
-    /// The platform of the engine that the images are for, if they are; see [`PlanRequest::native`].
+    /// The engine's own platform, for images that stay in the engine; see [`PlanRequest::native`].
     pub native: Option<Platform>,
 }
 

@@ -107,8 +107,8 @@ pub struct PlanRequest {
     pub date: Option<String>,
     /// Platforms instead of those of the matrix.
     pub platforms: Vec<Platform>,
-    /// The platform of the engine that the images are for. An image that the matrix builds for this platform and others is
-    /// then built only for this one.
+    /// The engine's own platform, for images that stay in the engine. An image for this platform and others is then built only
+    /// for this one.
     pub native: Option<Platform>,
 }
 

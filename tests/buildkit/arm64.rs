@@ -1,4 +1,4 @@
-//! The images of this repository for arm64. A machine of another architecture emulates their programs.
+//! The images of this repository for arm64, whose programs an amd64 machine emulates.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::images::{
 };
 
 #[tokio::test]
-#[ignore = "needs an engine that runs programs of arm64: `make test-arm64`"]
+#[ignore = "needs emulation of arm64: `make test-arm64`"]
 async fn a_release_has_complete_images_for_amd64_and_arm64() {
     let arm64: Platform = "linux/arm64".parse().expect("a platform");
     let has_arm64 = testbed::engine().await.platforms().contains(&arm64);
-    assert!(has_arm64, "the engine cannot run programs of arm64: `testbed up --emulate arm64`");
+    assert!(has_arm64, "the engine cannot run arm64 programs: `testbed up --emulate arm64`");
 
     let folder = project(FEW_LIBRARIES);
     let (registry, version) = (testbed::registry(), format!("test-{}", testbed::unique()));

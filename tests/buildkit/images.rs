@@ -181,7 +181,7 @@ variables = { torch = "2.8", cuda_libraries = ["cuda-runtime", "nvtx"] }
 #[test]
 fn stages_that_only_unpack_build_for_arm64_without_emulation() {
     const AARCH64: u8 = 183;
-    let folder = project(FEW_LIBRARIES);
+    let folder = project(&FEW_LIBRARIES.replace("cuda-nvrtc", "cusparselt"));
     let (context, out) = (folder.path().join("rendered"), folder.path().join("out"));
     let selection = ["--python", "3.11", "--gpu", "--no-live-reload", "--job-type", "server"];
     let rendered = [&["render", "-o", "rendered"], &selection[..]].concat();
@@ -190,8 +190,8 @@ fn stages_that_only_unpack_build_for_arm64_without_emulation() {
     let context = context.join("3.11-gpu-server");
     let dockerfile = context.join("Dockerfile");
     let stages = fs_err::read_to_string(&dockerfile).expect("a Dockerfile");
-    let unpacked =
-        "FROM scratch AS unpacked\nCOPY --from=uv /out/ /\nCOPY --from=cuda-cuda-runtime /out/ /\n";
+    let unpacked = "FROM scratch AS unpacked\nCOPY --from=uv /out/ /\n\
+        COPY --from=cuda-cuda-runtime /out/ /\nCOPY --from=cuda-cusparselt /package/ /package/\n";
     fs_err::write(&dockerfile, format!("{stages}\n{unpacked}")).expect("a Dockerfile");
 
     let build = ["buildx", "build", "--platform", "linux/arm64", "--target", "unpacked"];
@@ -207,6 +207,12 @@ fn stages_that_only_unpack_build_for_arm64_without_emulation() {
         let program = fs_err::read(out.join(program)).expect(program);
         assert_eq!((&program[..4], program[18]), (&b"\x7fELF"[..], AARCH64));
     }
+    // The wheel itself has `sbsa`, NVIDIA's name of the platform.
+    let tags = fs_err::read_dir(out.join("package")).expect("a folder").find_map(|entry| {
+        fs_err::read_to_string(entry.expect("an entry").path().join("WHEEL")).ok()
+    });
+    let tags = tags.expect("the tags of the wheel");
+    assert!(tags.contains("Tag: py3-none-manylinux2014_aarch64\n"), "{tags}");
 }
 
 #[test]

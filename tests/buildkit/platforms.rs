@@ -117,9 +117,9 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     assert!(stderr(&kept).contains("2 images unchanged, 2 tags set"), "{}", stderr(&kept));
 }
 
-/// `docker build` does the same.
 #[tokio::test]
 async fn images_for_the_engine_are_built_for_its_own_platform() {
+    const NOTE: &str = "note: building only for";
     let folder = project();
     let repository = format!("basegen-test/own-{}/{{{{job_type}}}}", testbed::unique());
     let registry = testbed::registry();
@@ -132,9 +132,7 @@ async fn images_for_the_engine_are_built_for_its_own_platform() {
     };
     let own = testbed::engine().await.native_platform().expect("a platform").to_string();
     let built = run(&["--version-tag", "v1", "--metadata-file", "images.json"]);
-    let note = format!(
-        "note: building only for {own}, the platform of the engine; `--platform` selects others\n"
-    );
+    let note = format!("{NOTE} {own}, the platform of the engine; `--platform` selects others\n");
     assert!(stderr(&built).contains(&note), "{}", stderr(&built));
     let metadata = fs_err::read(folder.path().join("images.json")).expect("the metadata");
     let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
@@ -150,6 +148,17 @@ async fn images_for_the_engine_are_built_for_its_own_platform() {
     assert!(stderr(&stale).contains("nothing to prune"), "{stale:?}");
     let again = run(&["--version-tag", "v1"]);
     assert_eq!(again.stdout, built.stdout);
+    let selected = run(&["--version-tag", "v1", "--platform", "linux/arm64"]);
+    assert!(!stderr(&selected).contains(NOTE), "{}", stderr(&selected));
+
+    // If an image is not for the engine's platform, all are built for all of theirs.
+    if !testbed::has_graph_driver().await {
+        let limited = "{ value = \"training\", platforms = [\"linux/s390x\"] }";
+        let matrix = MATRIX.replace("\"training\"", limited).replace("arm64", "s390x");
+        project::write(folder.path(), "matrix.toml", &matrix);
+        let all = run(&["--version-tag", "v1"]);
+        assert!(!stderr(&all).contains(NOTE), "{}", stderr(&all));
+    }
 }
 
 async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {

@@ -105,7 +105,7 @@ impl Truss {
         format!("{}:{}", self.evaluate("constants.TRUSS_BASE_IMAGE_NAME"), self.evaluate(&tag))
     }
 
-    /// Publishes images for servers under the version that Truss uses. `platform` is not that of the engine.
+    /// Publishes images for servers under the version that Truss uses, for `platform` or for the engine's own.
     fn publish(&self, variants: &[String], platform: Option<&str>) {
         let folder = project(ONE_LIBRARY);
         let registry = testbed::registry();
@@ -141,7 +141,7 @@ impl Truss {
     }
 }
 
-/// Returns the option of docker's commands for a platform that is not that of the engine.
+/// Returns docker's option for a platform.
 fn platform_option(platform: Option<&str>) -> impl Iterator<Item = &str> {
     platform.into_iter().flat_map(|platform| ["--platform", platform])
 }
@@ -151,7 +151,7 @@ struct Model {
     name: &'static str,
     python: String,
     config: &'static str,
-    /// The platform, if it is not that of the engine.
+    /// The platform; `None` for the engine's own.
     platform: Option<&'static str>,
 }
 
@@ -330,7 +330,7 @@ fn a_docker_server_returns_predictions() {
 }
 
 #[test]
-#[ignore = "needs an engine that runs programs of arm64: `make test-arm64`"]
+#[ignore = "needs emulation of arm64, and publishes other images under the same tags: `make test-arm64`"]
 fn a_model_for_arm64_returns_predictions() {
     let truss = Truss::get();
     truss.publish(&["3.11-server".to_owned()], Some("linux/arm64"));

@@ -74,11 +74,11 @@ machine_engine_finds() {
     fi
 }
 
-# machine_engine_runs ARCHITECTURE: succeeds if the engine runs programs of this architecture.
+# machine_engine_runs ARCHITECTURE: succeeds if the machine's engine runs programs of this architecture.
 machine_engine_runs() {
     docker buildx version >/dev/null 2>&1 &&
         printf 'FROM python:3.11-slim-bookworm\nRUN true\n' |
-        timeout 300 docker buildx build --platform "linux/$1" --quiet --output type=cacheonly - >/dev/null 2>&1
+        timeout 300 docker buildx build --platform "linux/$1" --quiet --no-cache --output type=cacheonly - >/dev/null 2>&1
 }
 
 engine_curl() { curl --silent --fail --max-time 5 --unix-socket "$SOCKET" --noproxy '*' "http://engine$1"; }

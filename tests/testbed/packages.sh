@@ -40,7 +40,7 @@ package_extract() {
         show_log "$folder/apt.log"
         return 1
     fi
-    dpkg-deb --extract "$folder/$package"_*.deb "$folder"
+    dpkg-deb --extract "$folder/$package"_*.deb "$folder" || return 1
     rm -f "$folder/$package"_*.deb "$folder/apt.log"
 }
 

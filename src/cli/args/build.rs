@@ -61,7 +61,8 @@ pub(in crate::cli) struct SelectionArgs {
     pub(in crate::cli) only: Vec<String>,
     /// No variants with these values (repeatable)
     ///
-    /// Several values exclude the variants with all of them: `gpu=true,python=3.9`.
+    /// Conditions on several axes exclude the variants that meet all of them. Values of one axis are
+    /// alternatives: `gpu=true,python=3.9,3.10`.
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(in crate::cli) exclude: Vec<String>,
     /// Only variants with these ids (repeatable)
@@ -102,10 +103,10 @@ pub(in crate::cli) struct NamingArgs {
     /// release set is written.
     #[arg(long, value_name = "TEMPLATE")]
     pub(in crate::cli) tag: Option<String>,
-    /// Platforms [default: those of the matrix; without `--push`, `--stage` and `--output`, only
-    /// that of the engine]
+    /// Platforms [default: those of the matrix]
     ///
-    /// Repeatable, or several joined by commas.
+    /// Repeatable, or several joined by commas. Images that stay in the engine are by default only
+    /// for its own platform.
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub(in crate::cli) platform: Vec<String>,
 }

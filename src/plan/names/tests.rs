@@ -79,6 +79,24 @@ variables = { cuda = "13.0" }
     insta::assert_snapshot!(planned(&format!("{BASE}{more}")));
 }
 
+#[test]
+fn images_for_the_engine_are_planned_for_its_own_platform() {
+    let both = "dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]";
+    let text = BASE.replace("dockerfile = \"Dockerfile.hbs\"", both);
+    let of_native =
+        |native: &str| planned_with(&text, |request| request.native = native.parse().ok());
+    let [arm64, other] = ["linux/arm64", "linux/s390x"].map(of_native);
+    // The images for GPUs are never for arm64.
+    assert_eq!(arm64.matches(" linux/arm64 {").count(), 2, "{arm64}");
+    assert_eq!(arm64.matches(" linux/amd64 {").count(), 2, "{arm64}");
+    assert_eq!(other, planned(&text));
+    let requested = planned_with(&text, |request| {
+        request.native = "linux/arm64".parse().ok();
+        request.platforms = ["linux/amd64"].map(|name| name.parse().expect("a platform")).into();
+    });
+    assert_eq!(requested.matches(" linux/amd64 {").count(), 4, "{requested}");
+}
+
 const ALIASES: &str = r#"
 [image]
 repository = "acme/base"

@@ -93,6 +93,8 @@ fn documented_selections_select_the_documented_images() {
     assert_eq!(names("--python 3.9 --python 3.14").len(), 16);
     assert_eq!(names("--only python=3.11 --only gpu=true --only job_type=server").len(), 2);
     assert_eq!(names("--exclude gpu=true --exclude python<3.14").len(), 4);
+    assert_eq!(names("--only python=3.11,3.13").len(), 16);
+    assert_eq!(names("--exclude gpu=true,python=3.9,3.10").len(), 40);
     assert_eq!(names("--gpu --no-gpu").len(), 48);
     assert_eq!(names("--python 3.9,3.14 --only gpu=true,live-reload=false").len(), 4);
 }

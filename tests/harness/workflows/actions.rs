@@ -35,7 +35,8 @@ pub(crate) fn run_external_action(
         "actions/cache" => &["path", "key"],
         "Swatinem/rust-cache" => &["save-if"],
         "docker/login-action" => &["username", "password"],
-        "docker/setup-qemu-action" => &["platforms"],
+        "docker/setup-docker-action" => &["daemon-config"],
+        "docker/setup-qemu-action" => &["platforms", "cache-image"],
         "actions/attest-build-provenance" => &["subject-path"],
         "actions/upload-artifact" => &["name", "path", "if-no-files-found", "overwrite"],
         "actions/download-artifact" => {
@@ -56,6 +57,10 @@ pub(crate) fn run_external_action(
                 !matching_files(&runner.workspace, &inputs["subject-path"]).is_empty(),
                 "{inputs:?}"
             );
+        }
+        "docker/setup-docker-action" => {
+            let config: Value = serde_json::from_str(&inputs["daemon-config"]).expect("JSON");
+            assert_eq!(config["features"]["containerd-snapshotter"], true);
         }
         "docker/setup-qemu-action" => assert_eq!(inputs["platforms"], "arm64"),
         "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
