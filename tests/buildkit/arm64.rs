@@ -6,7 +6,7 @@ use basegen::image::Platform;
 
 use crate::harness::testbed;
 use crate::images::{
-    FEW_LIBRARIES, assert_shared_layers, base_layers, basegen, check, project, wanted,
+    FEW_LIBRARIES, assert_shared_layers, base_layers, basegen, check, check_arguments, project,
 };
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_release_has_complete_images_for_amd64_and_arm64() {
             let layers = testbed::layers(&manifests[architecture]);
             assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
             images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
-            check(&platform, name, &wanted(name));
+            check(&platform, name, &check_arguments(name));
         }
         assert_shared_layers(&images, &version, base.len());
     }

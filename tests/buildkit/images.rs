@@ -96,7 +96,7 @@ async fn variants_share_layers_and_have_their_content() {
         assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
         images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
 
-        check(&own_platform(), name, &wanted(name));
+        check(&own_platform(), name, &check_arguments(name));
     }
     assert_shared_layers(&images, &version, base.len());
 }
@@ -111,11 +111,11 @@ pub(crate) async fn base_layers(platform: &str) -> Vec<String> {
 }
 
 /// Returns the arguments of `check.py` for a GPU image with [`FEW_LIBRARIES`].
-pub(crate) fn wanted(name: &str) -> Vec<&'static str> {
+pub(crate) fn check_arguments(name: &str) -> Vec<&'static str> {
     let job_type = if name.contains("training") { "training" } else { "server" };
-    let mut wanted = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
-    wanted.extend(name.contains("-reload-").then_some("--reload"));
-    wanted
+    let mut arguments = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
+    arguments.extend(name.contains("-reload-").then_some("--reload"));
+    arguments
 }
 
 /// Asserts how many layers above Python's image differ between variants.
