@@ -1,10 +1,12 @@
 //! Divides the targets of a plan among machines, so that shared steps are repeated as rarely as possible.
 //!
-//! The cost of a machine is the number of distinct steps of its targets, plus a check and an export for each target. A
-//! group of targets for `n` machines is cut in two, for `n / 2` machines and for the rest, so that the busier half has
-//! the lowest cost per machine. The halves are cut again until each belongs to one machine. Before each cut, the
-//! targets are ordered by their values on one axis, and the axis with the cheapest cut is used. Targets that share
-//! expensive steps therefore stay together.
+//! The cost of a machine is the number of distinct steps of its targets, plus a check and an export for each target. Two
+//! kinds of divisions are compared, in the order of the plan and in that of the values on each axis, and the one whose
+//! busiest machine has the lowest cost is used:
+//!
+//! - Equal parts. They are the best if each value of an axis has most in common.
+//! - Repeated cuts: a group of targets for `n` machines is cut in two, for `n / 2` machines and for the rest, so that the
+//!   busier half has the lowest cost per machine. Each cut uses the order in which it is cheapest.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -76,13 +78,24 @@ fn divide(rows: &[Row<'_>], count: usize) -> Vec<Vec<usize>> {
         return Vec::new();
     }
     let count = count.clamp(1, MAX_SHARDS.min(rows.len()));
-    let mut shards = Vec::with_capacity(count);
-    Divider::new(rows).divide((0..rows.len()).collect(), count, &mut shards);
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let mut divider = Divider::new(rows);
+    let mut by_cuts = Vec::with_capacity(count);
+    divider.divide(all.clone(), count, &mut by_cuts);
+    let equal = divider.orders(&all).into_iter().map(|order| equal_parts(&order, count));
+    let divisions: Vec<Vec<Vec<usize>>> = std::iter::once(by_cuts).chain(equal).collect();
+    let cheapest = divisions.into_iter().min_by_key(|shards| divider.cost(shards));
+    let mut shards = cheapest.expect("a division");
     for shard in &mut shards {
         shard.sort_unstable();
     }
     shards.sort_unstable();
     shards
+}
+
+fn equal_parts(order: &[usize], count: usize) -> Vec<Vec<usize>> {
+    let start = |part: usize| order.len() * part / count;
+    (0..count).map(|part| order[start(part)..start(part + 1)].to_vec()).collect()
 }
 
 struct Divider<'a> {
@@ -123,12 +136,9 @@ impl<'a> Divider<'a> {
     fn cut(&mut self, rows: &[usize], count: usize) -> (Vec<usize>, usize) {
         let (left, right) = (count / 2, count - count / 2);
         let all = self.rows;
-        let axes = (0..all[rows[0]].values.len()).map(Some);
         let (mut lowest, mut best) = ((u64::MAX, u64::MAX, true), (Vec::new(), 0));
-        for axis in std::iter::once(None).chain(axes) {
+        for (axis, order) in axes(all).zip(self.orders(rows)) {
             let value = |row: usize| axis.map(|axis| all[row].values[axis]);
-            let mut order = rows.to_vec();
-            order.sort_by_key(|row| (value(*row), *row));
             let before = self.costs(order.iter());
             let after = self.costs(order.iter().rev());
             for at in left..=order.len() - right {
@@ -142,6 +152,22 @@ impl<'a> Divider<'a> {
             }
         }
         best
+    }
+
+    /// Returns rows in the order of the plan, and in that of their values on each axis.
+    fn orders(&self, rows: &[usize]) -> Vec<Vec<usize>> {
+        let ordered = |axis: Option<usize>| {
+            let mut order = rows.to_vec();
+            order.sort_by_key(|row| (axis.map(|axis| self.rows[*row].values[axis]), *row));
+            order
+        };
+        axes(self.rows).map(ordered).collect()
+    }
+
+    /// Returns the cost of the busiest shard, and that of all shards.
+    fn cost(&mut self, shards: &[Vec<usize>]) -> (u64, u64) {
+        let costs = shards.iter().map(|shard| *self.costs(shard.iter()).last().expect("a cost"));
+        costs.fold((0, 0), |(most, total), cost| (most.max(cost), total + cost))
     }
 
     /// Returns the cost of the first 0, 1, 2… rows of an order.
@@ -161,6 +187,11 @@ impl<'a> Divider<'a> {
         }
         costs
     }
+}
+
+/// Returns the axes to order rows by; `None` is the order of the plan.
+fn axes(rows: &[Row<'_>]) -> impl Iterator<Item = Option<usize>> + use<> {
+    std::iter::once(None).chain((0..rows[0].values.len()).map(Some))
 }
 
 #[cfg(test)]

@@ -41,7 +41,16 @@ async fn a_push_releases_each_version_once() {
     for (id, job) in &jobs {
         assert_eq!(job.result, "success", "{id}: {}", job.log);
     }
-    assert_eq!(planned_jobs(&jobs).len(), 6);
+    let planned = planned_jobs(&jobs);
+    let pythons = planned.iter().map(|job| {
+        let variants = items(&job["variants"]).map(|id| id.as_str().expect("an id"));
+        variants.map(|id| id.split('-').next().expect("a version")).collect::<BTreeSet<_>>()
+    });
+    assert_eq!(
+        (planned.len(), pythons.map(|found| found.len()).max()),
+        (6, Some(1)),
+        "{planned:?}"
+    );
     let first = published_tags(&harness);
     assert!(first.contains("3.9-v9.8.7") && first.contains("3.14-gpu-reload-v9.8.7"), "{first:?}");
     assert!(first.contains("basegen-release-v9.8.7"), "{first:?}");

@@ -100,6 +100,30 @@ fn jobs_are_balanced_where_variants_have_most_in_common() {
     }
 }
 
+/// As in the images of this repository: each library of CUDA is a step that all GPU images share.
+#[test]
+fn a_job_has_one_python_if_libraries_are_repeated_anyway() {
+    let matrix = matrix(6);
+    let plan = plan(&matrix);
+    let dockerfile = |values: &[usize]| {
+        let (python, gpu, job_type) = (values[0], values[1], values[2]);
+        let libraries = (0..15 * gpu).map(|library| format!("RUN fetch {library}\n"));
+        let own = ["apt", "bytecode", "shared", "register"].map(|step| format!("RUN {step}\n"));
+        format!(
+            "FROM debian AS cuda\n{}FROM python:3.{python}\n{}RUN pip {job_type}\nCOPY --from=cuda /out /\n",
+            libraries.collect::<String>(),
+            own.concat()
+        )
+    };
+    let context = |dockerfile| BuildContext { dockerfile, ..BuildContext::default() };
+    let rows = plan.targets.iter();
+    let contexts: Vec<BuildContext> =
+        rows.map(|target| context(dockerfile(&target.variant.values))).collect();
+    let all: Vec<usize> = (0..plan.targets.len()).collect();
+    let shards = plan.shards(&contexts, &alone(&all), 6);
+    assert!(shards.iter().all(|shard| shard.len() == 4 && shard[0] % 4 == 0), "{shards:?}");
+}
+
 #[test]
 fn only_chosen_targets_are_divided() {
     let matrix = matrix(3);
