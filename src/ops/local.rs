@@ -28,12 +28,12 @@ pub(super) async fn plan<'a>(
         return Ok(plan);
     }
     let Ok(engine) = ConnectedEngine::connect(engine).await else { return Ok(plan) };
-    let Some(native) = native_plan(context, &plan, selection, naming, &engine)? else {
+    let native = native_plan(context, &plan, selection, naming, &engine)?;
+    let (Some(native), Some(platform)) = (native, engine.native_platform()) else {
         return Ok(plan);
     };
     context.messages.note(&format!(
-        "note: building only for {}, the platform of the engine; `--platform` selects others",
-        Platform::list(&native.targets[0].platforms)
+        "note: building only for {platform}, the platform of the engine; `--platform` selects others"
     ));
     Ok(native)
 }
