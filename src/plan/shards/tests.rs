@@ -41,6 +41,11 @@ fn contexts(plan: &Plan<'_>, costly: &[usize]) -> Vec<BuildContext> {
         let steps = (0..6).map(|step| format!("RUN {step} {chosen:?}\n"));
         format!("FROM debian\n{}COPY {values:?} /\n", steps.collect::<String>())
     };
+    with_dockerfiles(plan, dockerfile)
+}
+
+/// Returns a context for each target, whose Dockerfile depends on the target's values.
+fn with_dockerfiles(plan: &Plan<'_>, dockerfile: impl Fn(&[usize]) -> String) -> Vec<BuildContext> {
     let context = |dockerfile| BuildContext { dockerfile, ..BuildContext::default() };
     plan.targets.iter().map(|target| context(dockerfile(&target.variant.values))).collect()
 }
@@ -88,10 +93,7 @@ fn jobs_are_balanced_where_variants_have_most_in_common() {
         let linked = ["", "COPY --link --from=cuda /out /\n"][gpu];
         format!("{cuda}FROM python:3.{python}\nRUN apt\nRUN control\n{linked}RUN pip {job_type}\n")
     };
-    let context = |dockerfile| BuildContext { dockerfile, ..BuildContext::default() };
-    let rows = plan.targets.iter();
-    let contexts: Vec<BuildContext> =
-        rows.map(|target| context(dockerfile(&target.variant.values))).collect();
+    let contexts = with_dockerfiles(&plan, dockerfile);
     let all: Vec<usize> = (0..plan.targets.len()).collect();
     for (count, sizes) in [(6, vec![4; 6]), (12, vec![2; 12])] {
         let shards = plan.shards(&contexts, &alone(&all), count);
@@ -115,10 +117,7 @@ fn a_job_has_one_python_if_libraries_are_repeated_anyway() {
             own.concat()
         )
     };
-    let context = |dockerfile| BuildContext { dockerfile, ..BuildContext::default() };
-    let rows = plan.targets.iter();
-    let contexts: Vec<BuildContext> =
-        rows.map(|target| context(dockerfile(&target.variant.values))).collect();
+    let contexts = with_dockerfiles(&plan, dockerfile);
     let all: Vec<usize> = (0..plan.targets.len()).collect();
     let shards = plan.shards(&contexts, &alone(&all), 6);
     assert!(shards.iter().all(|shard| shard.len() == 4 && shard[0] % 4 == 0), "{shards:?}");
