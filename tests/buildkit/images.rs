@@ -49,7 +49,7 @@ pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Runs `check.py` in a container of `image`, as the user that platforms run it as.
-pub(crate) fn check(platform: &str, image: &str, arguments: &[&str]) {
+fn check(platform: &str, image: &str, arguments: &[&str]) {
     let run = ["run", "--rm", "--interactive", "--user", "60000:60000", "--platform", platform];
     let mut child = testbed::docker_command(&run)
         .args([image, "python", "-"])
@@ -84,25 +84,42 @@ async fn variants_share_layers_and_have_their_content() {
     let targets = metadata["targets"].as_object().expect("targets");
     assert_eq!(targets.len(), 4, "{metadata}");
 
-    let base = base_layers(&own_platform()).await;
-    let mut images: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut images: BTreeMap<String, Value> = BTreeMap::new();
     for target in targets.values() {
         let references = target["references"].as_object().expect("references");
         let (name, digest) = references.iter().next().expect("a reference");
         let reference: Reference = name.parse().expect("a reference");
         let (in_registry, manifest) = testbed::manifest(&reference).await;
         assert_eq!(in_registry, digest.as_str().expect("a digest"), "{name}");
-        let layers = testbed::layers(&manifest);
-        assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
-        images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
-
-        check(&own_platform(), name, &check_arguments(name));
+        images.insert(name.clone(), manifest);
     }
-    assert_shared_layers(&images, &version, base.len());
+    check_gpu_images(&own_platform(), &version, &images).await;
+}
+
+/// Checks the content and the layers of GPU images of Python 3.11 with [`FEW_LIBRARIES`], given their manifests by name.
+pub(crate) async fn check_gpu_images(
+    platform: &str,
+    version: &str,
+    images: &BTreeMap<String, Value>,
+) {
+    let base = base_layers(platform).await;
+    let mut all = BTreeMap::new();
+    for (name, manifest) in images {
+        let layers = testbed::layers(manifest);
+        assert_eq!(layers[..base.len()], base, "{name} is not based on Python's image");
+        all.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
+
+        let is_reload = name.contains("-reload-");
+        let job_type = if name.contains("training") { "training" } else { "server" };
+        let mut wanted = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
+        wanted.extend(is_reload.then_some("--reload"));
+        check(platform, name, &wanted);
+    }
+    assert_shared_layers(&all, version, base.len());
 }
 
 /// Returns the layers of the image of Python 3.11 that the images are based on.
-pub(crate) async fn base_layers(platform: &str) -> Vec<String> {
+async fn base_layers(platform: &str) -> Vec<String> {
     let mut job = testbed::job("python", "FROM python:3.11-slim-bookworm\n", &[]);
     job.platforms = vec![platform.parse().expect("a platform")];
     let builder = testbed::builder(Destination::Registry).await;
@@ -110,20 +127,8 @@ pub(crate) async fn base_layers(platform: &str) -> Vec<String> {
     testbed::layers(&testbed::pushed_manifest(&job, &image).await)
 }
 
-/// Returns the arguments of `check.py` for a GPU image with [`FEW_LIBRARIES`].
-pub(crate) fn check_arguments(name: &str) -> Vec<&'static str> {
-    let job_type = if name.contains("training") { "training" } else { "server" };
-    let mut arguments = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
-    arguments.extend(name.contains("-reload-").then_some("--reload"));
-    arguments
-}
-
 /// Asserts how many layers above Python's image differ between variants.
-pub(crate) fn assert_shared_layers(
-    images: &BTreeMap<String, Vec<String>>,
-    version: &str,
-    base: usize,
-) {
+fn assert_shared_layers(images: &BTreeMap<String, Vec<String>>, version: &str, base: usize) {
     let server = &images[&format!("truss-server-base:3.11-gpu-{version}")];
     let reloading = &images[&format!("truss-server-base:3.11-gpu-reload-{version}")];
     let training = &images[&format!("truss-training-base:3.11-gpu-{version}")];
