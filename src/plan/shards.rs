@@ -83,8 +83,8 @@ fn divide(rows: &[Row<'_>], count: usize) -> Vec<Vec<usize>> {
     let mut by_cuts = Vec::with_capacity(count);
     divider.divide(all.clone(), count, &mut by_cuts);
     let equal = divider.orders(&all).into_iter().map(|order| equal_parts(&order, count));
-    let divisions: Vec<Vec<Vec<usize>>> = std::iter::once(by_cuts).chain(equal).collect();
-    let cheapest = divisions.into_iter().min_by_key(|shards| divider.cost(shards));
+    let divisions = std::iter::once(by_cuts).chain(equal);
+    let cheapest = divisions.min_by_key(|shards| divider.cost(shards));
     let mut shards = cheapest.expect("a division");
     for shard in &mut shards {
         shard.sort_unstable();
