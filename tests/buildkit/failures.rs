@@ -68,3 +68,19 @@ async fn an_unreachable_registry_is_an_export_failure() {
     assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
     assert!(failure.message.contains("127.0.0.1:1"), "{failure:?}");
 }
+
+/// A step that ends in its first container as if runc had not started that.
+const NOT_STARTED: &str = "\
+RUN --mount=type=cache,target=/state,id=STATE \\
+    test -e /state/begun || { touch /state/begun; \\
+    echo 'runc run failed: unable to start container process: read init-p: connection reset by peer'; exit 1; }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_whose_container_did_not_start_runs_again() {
+    let step = NOT_STARTED.replace("STATE", &testbed::unique());
+    let dockerfile = format!("FROM python:3.11-slim-bookworm\n{step}");
+    let job = testbed::job("not-started", &dockerfile, &[]);
+    let builder = testbed::builder(Destination::Registry).await;
+    testbed::build(&builder, &job).await.expect("an image");
+}

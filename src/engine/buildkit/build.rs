@@ -19,7 +19,7 @@ use super::lease::LeasePool;
 use super::parents::with_parents;
 use super::progress::Progress;
 use super::reported::ReportedSteps;
-use super::retry::Attempts;
+use super::retry::{Attempts, is_network_fault};
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, content, context, docker, export, failure, solve, transport};
 use crate::engine::{
@@ -48,7 +48,7 @@ pub struct BuildOptions {
     pub build_args: BTreeMap<String, String>,
     /// Whether every step runs even if its result is cached.
     pub no_cache: bool,
-    /// The retry policy for pushes that fail because of the network.
+    /// The retry policy for pushes that fail because of the network, and for steps that the engine did not start.
     pub retry: RetryPolicy,
 }
 
@@ -130,9 +130,14 @@ impl Engine for BuildKitEngine {
             };
             let is_push = failure.kind == FailureKind::Export
                 && self.options.destination == Destination::Registry;
-            let wait = is_push.then(|| attempts.after(&failure.message)).flatten();
-            let Some(wait) = wait else { return Err(failure) };
-            progress.report_retry(&failure.message);
+            let fault = if is_push && is_network_fault(&failure.message) {
+                Some("a network error")
+            } else {
+                progress.is_not_started().then_some("the engine started no container")
+            };
+            let retry = fault.and_then(|fault| Some((fault, attempts.next_wait()?)));
+            let Some((fault, wait)) = retry else { return Err(failure) };
+            progress.report_retry(fault, &failure.message);
             tokio::time::sleep(wait).await;
             // The next attempt is a new build, whose steps and checks are in the engine's cache.
             is_first = false;

@@ -22,6 +22,13 @@ use crate::verify::{self, FailedCheck};
 /// The end of the message about a full disk. Programs in Go begin it in lower case, others do not.
 const NO_SPACE: &str = "o space left on device";
 
+/// The beginning and the end of what runc writes to the output of a step whose container ended before it ran anything.
+/// Nothing in the image causes this.
+const NOT_STARTED: [&str; 2] = [
+    "runc run failed: unable to start container process: ",
+    "read init-p: connection reset by peer",
+];
+
 /// Follows one build and emits its events.
 pub(super) struct Progress {
     target: String,
@@ -47,8 +54,16 @@ struct StepState {
     error: Option<String>,
     lines: Lines,
     failed_checks: Vec<FailedCheck>,
-    /// Whether its output reports a full disk.
-    is_disk_full: bool,
+    /// The fault of the engine that its output reports.
+    fault: Option<EngineFault>,
+}
+
+/// A fault of the engine in the output of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EngineFault {
+    DiskFull,
+    /// The container of the step did not start.
+    NotStarted,
 }
 
 #[derive(Default)]
@@ -140,14 +155,14 @@ impl Progress {
         ClientStep { progress: self, index, begun: Instant::now() }
     }
 
-    /// Reports a new attempt after a failed push, and clears the errors of all steps.
-    pub(super) fn report_retry(&mut self, problem: &str) {
+    /// Reports a new attempt after a temporary `fault`, and clears the errors of all steps.
+    pub(super) fn report_retry(&mut self, fault: &str, problem: &str) {
         for state in &mut self.steps {
-            state.error = None;
+            (state.error, state.fault) = (None, None);
         }
         self.events.emit(&Event::Warning {
             target: Some(self.target.clone()),
-            message: format!("retrying after a network error: {problem}"),
+            message: format!("retrying after {fault}: {problem}"),
         });
     }
 
@@ -159,7 +174,13 @@ impl Progress {
 
     /// Returns true if the output of `step` reports a full disk.
     pub(super) fn ran_out_of_space(&self, step: &Step) -> bool {
-        self.state(step).is_some_and(|state| state.is_disk_full)
+        self.state(step).is_some_and(|state| state.fault == Some(EngineFault::DiskFull))
+    }
+
+    /// Returns true if the engine has not started the container of a step.
+    pub(super) fn is_not_started(&self) -> bool {
+        let is_fault = |state: &StepState| state.fault == Some(EngineFault::NotStarted);
+        self.steps.iter().any(|state| state.error.is_some() && is_fault(state))
     }
 
     /// Returns the failed checks of a step that runs several, in the order of their output.
@@ -387,6 +408,18 @@ impl ClientStep<'_> {
     }
 }
 
+impl EngineFault {
+    /// Returns the fault that a line of output reports.
+    fn in_output(line: &str) -> Option<Self> {
+        let [begin, end] = NOT_STARTED;
+        if line.contains(NO_SPACE) {
+            Some(Self::DiskFull)
+        } else {
+            (line.starts_with(begin) && line.ends_with(end)).then_some(Self::NotStarted)
+        }
+    }
+}
+
 impl StepState {
     fn new(step: Step) -> Self {
         Self {
@@ -398,13 +431,13 @@ impl StepState {
             error: None,
             lines: Lines::default(),
             failed_checks: Vec::new(),
-            is_disk_full: false,
+            fault: None,
         }
     }
 
     /// Reads a line of output. Returns the line to show, with the name of a failed check instead of its number.
     fn read(&mut self, line: String) -> String {
-        self.is_disk_full |= line.contains(NO_SPACE);
+        self.fault = EngineFault::in_output(&line).or(self.fault);
         let failed = FailedCheck::parse(&line);
         let Some((failed, name)) =
             failed.and_then(|failed| Some((failed, self.step.checks.get(failed.index)?)))

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::export::Exporter;
 use super::gateway::Gateway;
-use super::retry::Attempts;
+use super::retry::{Attempts, is_network_fault};
 use super::session::{Offer, Session};
 use super::text::one_line_name;
 use super::{ConnectedEngine, solve};
@@ -103,7 +103,8 @@ async fn attempt(
             Ok(digest) => return Ok(digest),
             Err(status) => status,
         };
-        let Some(wait) = attempts.after(status.message()) else { return Err(status) };
+        let retry = is_network_fault(status.message()).then(|| attempts.next_wait());
+        let Some(wait) = retry.flatten() else { return Err(status) };
         tokio::time::sleep(wait).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Recognizes transient faults between the engine and a registry, and limits retries.
+//! Recognizes transient faults of the engine and its network, and limits retries.
 
 use std::time::Duration;
 
@@ -66,12 +66,10 @@ impl Attempts {
         Self { policy, failures: 0 }
     }
 
-    /// Returns the wait before the next attempt, or `None` if the fault is permanent or the attempts are
-    /// exhausted.
-    pub(super) fn after(&mut self, message: &str) -> Option<Duration> {
+    /// Returns the wait before the next attempt after a transient fault, or `None` if the attempts are exhausted.
+    pub(super) fn next_wait(&mut self) -> Option<Duration> {
         self.failures += 1;
-        let retry = if is_network_fault(message) { Retry::Backoff } else { Retry::Never };
-        self.policy.next_wait(self.failures, retry)
+        self.policy.next_wait(self.failures, Retry::Backoff)
     }
 }
 
@@ -115,8 +113,7 @@ mod tests {
     fn attempts_are_limited() {
         let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
         let mut attempts = Attempts::new(policy);
-        assert!(attempts.after("EOF").is_some() && attempts.after("EOF").is_some());
-        assert_eq!(attempts.after("EOF"), None);
-        assert_eq!(Attempts::new(policy).after("denied"), None);
+        assert!(attempts.next_wait().is_some() && attempts.next_wait().is_some());
+        assert_eq!(attempts.next_wait(), None);
     }
 }
