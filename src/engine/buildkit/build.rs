@@ -131,16 +131,16 @@ impl Engine for BuildKitEngine {
             let is_push = failure.kind == FailureKind::Export
                 && self.options.destination == Destination::Registry;
             let fault = if is_push && is_network_fault(&failure.message) {
+                // All steps and checks have run. The next attempt uses them from the engine's cache.
+                is_first = false;
                 Some("a network error")
             } else {
-                progress.is_not_started().then_some("the engine started no container")
+                progress.has_unstarted_step().then_some("the engine started no container")
             };
             let retry = fault.and_then(|fault| Some((fault, attempts.next_wait()?)));
             let Some((fault, wait)) = retry else { return Err(failure) };
             progress.report_retry(fault, &failure.message);
             tokio::time::sleep(wait).await;
-            // The next attempt is a new build, whose steps and checks are in the engine's cache.
-            is_first = false;
         }
     }
 }

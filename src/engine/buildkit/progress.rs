@@ -178,7 +178,7 @@ impl Progress {
     }
 
     /// Returns true if the engine has not started the container of a step.
-    pub(super) fn is_not_started(&self) -> bool {
+    pub(super) fn has_unstarted_step(&self) -> bool {
         let is_fault = |state: &StepState| state.fault == Some(EngineFault::NotStarted);
         self.steps.iter().any(|state| state.error.is_some() && is_fault(state))
     }
