@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::engine::{OnFailure, Outcome};
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, FailureKind};
+use crate::image::Platform;
 use crate::ops::build::{Build, BuildRequest, Delivery, Ended, Rebuild};
 use crate::ops::inputs::StepInputs;
 use crate::ops::pull_request::PullRequestOptions;
@@ -119,7 +120,11 @@ fn request(args: &BuildArgs, context: &Context) -> Result<BuildRequest, Argument
 
 fn delivery(args: &OutputArgs) -> Result<Delivery, ArgumentError> {
     if args.stage {
-        return Ok(Delivery::Stage);
+        let platform = args.only_platform.as_deref().map(|text| {
+            let refused = |error| ArgumentError::new("--only-platform", text, &error);
+            text.parse::<Platform>().map_err(refused)
+        });
+        return Ok(Delivery::Stage { platform: platform.transpose()? });
     }
     let Some(output) = &args.output else {
         return Ok(if args.push { Delivery::Push } else { Delivery::Engine });

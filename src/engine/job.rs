@@ -102,6 +102,15 @@ impl BuildJob {
         Self { context, parents: Vec::new(), existing, labels, ..self.clone() }
     }
 
+    /// Returns the job that builds the image for one of its platforms, to be pushed under `staging` by engines that cannot
+    /// push by digest.
+    #[must_use]
+    pub fn for_platform(&self, platform: &Platform, staging: Tag) -> Self {
+        let context = self.context.on(platform).clone();
+        let context = BuildContext { platforms: BTreeMap::new(), ..context };
+        Self { context, platforms: vec![platform.clone()], staging, ..self.clone() }
+    }
+
     /// Returns the names of the image in the store of an engine. Images that are based on it find it by its staging tag.
     #[must_use]
     pub fn local_names(&self) -> Vec<Reference> {

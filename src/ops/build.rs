@@ -8,16 +8,18 @@ use tokio::sync::OnceCell;
 
 use super::inputs::{self, StepInputs};
 use super::outcome::RunOutcome;
-use super::{Context, NameOptions, Recipe, lint, local, publish, release_set, selection};
+use super::{
+    ArgumentError, Context, NameOptions, Recipe, lint, local, publish, release_set, selection,
+};
 use crate::engine::{
     BuildOptions, ConnectedEngine, Destination, EngineRequest, OnFailure, Outcome, RunRequest,
     Secret,
 };
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Platform, Reference};
 use crate::matrix::Selection;
-use crate::plan::{Fingerprint, Plan};
+use crate::plan::{Fingerprint, Plan, Target};
 use crate::publish::{Metadata, PublishRequest, Published, Staged};
 use crate::report::{Mask, Record, RunReport};
 
@@ -29,7 +31,10 @@ pub enum Delivery {
     /// A folder for an OCI image layout.
     OciLayout(PathBuf),
     /// The registries, without version tags. [`merge`](super::merge) sets them.
-    Stage,
+    Stage {
+        /// The platform, if the images for the others are staged elsewhere.
+        platform: Option<Platform>,
+    },
     /// The registries, with all tags.
     Push,
 }
@@ -78,6 +83,13 @@ impl Ended {
     /// Returns the release sets that the run wrote.
     pub(super) fn sets(&self) -> &[(Reference, Digest)] {
         if let Self::Tagged(sets) = self { sets } else { &[] }
+    }
+}
+
+impl Delivery {
+    /// Returns the platform that images are staged for, if it is only one.
+    fn platform(&self) -> Option<&Platform> {
+        if let Self::Stage { platform } = self { platform.as_ref() } else { None }
     }
 }
 
@@ -138,7 +150,10 @@ impl<'a> Build<'a> {
         let mut warnings = lint::require_contracts(&recipe)?;
         warnings.extend(recipe.own_images()?);
         warnings.extend(recipe.unused_contents());
-        if request.delivery == Delivery::Stage {
+        if let Delivery::Stage { platform } = &request.delivery {
+            if let Some(platform) = platform {
+                require_platform(&recipe, platform)?;
+            }
             recipe.require_pins()?;
         }
         if let Some(path) = &request.metadata_file {
@@ -169,6 +184,7 @@ impl<'a> Build<'a> {
         let engine = LazyEngine {
             request: self.request.engine.clone(),
             plan: self.plan,
+            platform: self.request.delivery.platform(),
             engine: OnceCell::new(),
         };
         let destination = self.destination();
@@ -226,7 +242,7 @@ impl<'a> Build<'a> {
         events: &Events,
     ) -> Result<Ended, Report> {
         let Self { context, plan, request, recipe, .. } = self;
-        let is_staging = request.delivery == Delivery::Stage;
+        let is_staging = self.is_staging();
         if !is_staging {
             release_set::check_aliases(plan)?;
             publish::warn_unguarded(plan, events);
@@ -239,8 +255,12 @@ impl<'a> Build<'a> {
         let registries = context.registries()?;
         let connect = async || Ok(engine.get().await?.builder(self.options()?)?);
         let ended = if is_staging {
-            let _lock = publish::lock(plan, &context.settings, publish::Purpose::Staging)?;
-            crate::publish::stage(publish_request, &registries, events, connect).await?.into()
+            let platform = request.delivery.platform();
+            let purpose = publish::Purpose::Staging(platform);
+            let _lock = publish::lock(plan, &context.settings, purpose)?;
+            let staged =
+                crate::publish::stage(publish_request, platform, &registries, events, connect);
+            staged.await?.into()
         } else {
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
             crate::publish::publish(publish_request, &registries, events, connect).await?.into()
@@ -264,7 +284,8 @@ impl<'a> Build<'a> {
             record,
             fingerprints: &self.fingerprints,
             is_tagged: self.is_tagged(ended),
-            staged: self.request.delivery == Delivery::Stage,
+            staged: self.is_staging(),
+            platform: self.request.delivery.platform(),
             forced: self.is_forced(),
             sets: ended.sets(),
         };
@@ -287,6 +308,10 @@ impl<'a> Build<'a> {
         self.plan.targets.iter().any(|planned| planned.id() == target)
     }
 
+    fn is_staging(&self) -> bool {
+        matches!(self.request.delivery, Delivery::Stage { .. })
+    }
+
     fn is_forced(&self) -> bool {
         self.request.rebuild != Rebuild::Missing
     }
@@ -295,7 +320,7 @@ impl<'a> Build<'a> {
         match &self.request.delivery {
             Delivery::Engine => Destination::Engine,
             Delivery::OciLayout(folder) => Destination::OciLayout(folder.clone()),
-            Delivery::Stage | Delivery::Push => Destination::Registry,
+            Delivery::Stage { .. } | Delivery::Push => Destination::Registry,
         }
     }
 
@@ -328,6 +353,8 @@ impl<'a> Build<'a> {
 struct LazyEngine<'a> {
     request: EngineRequest,
     plan: &'a Plan<'a>,
+    /// The only platform that it builds for; `None` if it builds for all of the plan.
+    platform: Option<&'a Platform>,
     engine: OnceCell<ConnectedEngine>,
 }
 
@@ -337,11 +364,32 @@ impl LazyEngine<'_> {
         let connect = async || {
             let connected = ConnectedEngine::connect(&self.request).await?;
             let targets = self.plan.targets.iter();
-            connected.check_platforms(targets.map(|target| &*target.platforms))?;
+            let platforms = targets
+                .map(|target| self.platform.map_or(&*target.platforms, std::slice::from_ref));
+            connected.check_platforms(platforms)?;
             Ok(connected)
         };
         self.engine.get_or_try_init(connect).await
     }
+}
+
+/// Refuses a platform that an image of the plan is not built for, or that it cannot be built for on its own.
+fn require_platform(recipe: &Recipe<'_>, platform: &Platform) -> Result<(), ArgumentError> {
+    let refuse =
+        |reason: &str| ArgumentError::new("--only-platform", &platform.to_string(), &reason);
+    let lacks = |target: &&Target<'_>| !target.is_mirror && !target.platforms.contains(platform);
+    if let Some(target) = recipe.plan.targets.iter().find(lacks) {
+        let own = Platform::list(&target.platforms);
+        return Err(refuse(&format!("{} is built for {own}", target.id())));
+    }
+    for (target, context) in recipe.graph.targets.iter().zip(&recipe.contexts) {
+        if let Some(parent) = context.selected_parent().filter(|_| target.platforms.len() > 1) {
+            let (place, id) = (context.place(parent.line), &parent.id);
+            let reason = format!("{place}: {} selects a platform of {id}", target.id());
+            return Err(refuse(&reason));
+        }
+    }
+    Ok(())
 }
 
 /// Pins the images that the lock does not pin, as the engine would pull them. Without an engine, asks the registries: a

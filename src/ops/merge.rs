@@ -69,13 +69,13 @@ impl<'a> Merge<'a> {
         let registries = context.registries()?;
         let release = publish::release(recipe, request.overwrite)?;
         let version = plan.version.as_ref().map(Version::as_str);
-        let joined = join(&release.rows, version, files)?;
-        let images = plan.targets.iter().zip(&joined);
-        let images = images.filter_map(|(target, joined)| Some((target.id(), joined.as_ref()?)));
-        let built = images.clone().filter(|(_, joined)| !joined.image.kept);
-        report.record_staged(built.map(|(id, joined)| (id.to_owned(), joined.image.cached)));
+        let listed = join(&release.rows, version, files)?;
+        let rows = plan.targets.iter().zip(&listed);
+        let built = rows.clone();
+        let built = built.filter_map(|(target, row)| Some((target.id(), row.was_cached()?)));
+        report.record_staged(built.map(|(id, cached)| (id.to_owned(), cached)));
         let cancel = context.cancel.clone();
-        let promotion = PromoteRequest { release, joined: &joined, files, cancel };
+        let promotion = PromoteRequest { release, listed: &listed, files, cancel };
         let ended = if request.push {
             release_set::check_aliases(plan)?;
             publish::warn_unguarded(plan, &events);
@@ -91,6 +91,7 @@ impl<'a> Merge<'a> {
         }
         let record = report.record();
         let digests = record.digests();
+        let images = rows.filter_map(|(target, row)| Some((target.id(), row.image.as_ref()?)));
         let used = images.filter(|(id, joined)| digests.get(id) == Some(&&joined.image.digest));
         let sizes = used.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
         report.record_sizes(sizes);
@@ -113,7 +114,8 @@ impl<'a> Merge<'a> {
             fingerprints: &self.fingerprints,
             is_tagged,
             staged: !is_tagged,
-            forced: false,
+            platform: None,
+            forced: self.files.iter().any(|file| file.forced),
             sets: ended.sets(),
         };
         let step = Some(&self.context.settings.github);
@@ -128,15 +130,14 @@ async fn gather(
     registries: &Registries,
     events: &Events,
 ) -> Result<(), Report> {
-    let listed = request.joined.iter().map(|joined| {
-        let joined = joined.as_ref().filter(|joined| !joined.disputed)?;
+    let listed = request.listed.iter().map(|row| {
+        let joined = row.image.as_ref().filter(|joined| !joined.disputed)?;
         Some(joined.image.digest.clone())
     });
     let digests = if let Some(digests) = listed.collect::<Option<Vec<Digest>>>() {
         digests
     } else {
-        let surveys = crate::publish::gather(request, registries, events).await?;
-        surveys.into_iter().filter_map(|survey| survey.content).collect()
+        crate::publish::gather(request, registries, events).await?
     };
     for (row, digest) in request.release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));

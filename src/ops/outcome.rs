@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::GitHubStep;
 use crate::error::{FileError, Report};
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Platform, Reference};
 use crate::plan::{Fingerprint, Plan};
 use crate::publish::{Metadata, SetMetadata, TargetMetadata};
 use crate::report::{MAX_OUTPUTS, Outputs, Record};
@@ -24,6 +24,8 @@ pub struct RunOutcome<'a> {
     pub is_tagged: bool,
     /// Whether the images were only staged.
     pub staged: bool,
+    /// The platform that images were staged for; `None` for all.
+    pub platform: Option<&'a Platform>,
     /// Whether images were rebuilt that were in the registry.
     pub forced: bool,
     /// The release sets that the run wrote, one in each registry.
@@ -48,6 +50,13 @@ impl RunOutcome<'_> {
         });
         let image = |id: &str, digest: &Digest, references: &[Reference], kept, cached| {
             let at = places.get(id).copied();
+            let mut fingerprint = at.and_then(|at| self.fingerprints.get(at).cloned().flatten());
+            let mut platforms =
+                at.map(|at| plan.targets[at].platforms.to_vec()).unwrap_or_default();
+            if let Some(platform) = self.platform.filter(|_| platforms.len() > 1) {
+                fingerprint = fingerprint.map(|whole| whole.of_platform(platform));
+                platforms = vec![platform.clone()];
+            }
             let references = if self.is_tagged { references } else { &[] };
             let image = TargetMetadata {
                 digest: digest.clone(),
@@ -57,8 +66,8 @@ impl RunOutcome<'_> {
                     .collect(),
                 cached,
                 kept,
-                fingerprint: at.and_then(|at| self.fingerprints.get(at).cloned().flatten()),
-                platforms: at.map(|at| plan.targets[at].platforms.to_vec()).unwrap_or_default(),
+                fingerprint,
+                platforms,
                 size: record.sizes.get(id).copied(),
             };
             (id.to_owned(), image)
@@ -183,6 +192,7 @@ mod tests {
             fingerprints: &[],
             is_tagged: true,
             staged: false,
+            platform: None,
             forced: false,
             sets: &[set],
         };

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::{Context, Recipe, Settings, release_set};
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::image::Digest;
+use crate::image::{Digest, Platform};
 use crate::matrix::ReleaseSetForm;
 use crate::plan::{Plan, Target};
 use crate::publish::{self, LockFile, ReleaseRequest, Row, RunLock, RunLockError};
@@ -95,10 +95,10 @@ pub(super) fn warn_unguarded(plan: &Plan<'_>, events: &Events) {
 
 /// The purpose of a run that takes locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum Purpose<'a> {
     Release,
-    /// Staging, which sets no version tag.
-    Staging,
+    /// Staging, which sets no version tag, for one platform or for all.
+    Staging(Option<&'a Platform>),
 }
 
 /// Locks out, on this machine, all runs with the same purpose and version tags. A release of a whole matrix also moves
@@ -107,11 +107,11 @@ pub(super) enum Purpose {
 pub(super) fn lock(
     plan: &Plan<'_>,
     settings: &Settings,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Result<RunLock, RunLockError> {
     let folder = lock_folder(settings)?.join(match purpose {
         Purpose::Release => "releases",
-        Purpose::Staging => "staging",
+        Purpose::Staging(_) => "staging",
     });
     let lock = |name: &str, shared| {
         let key = &Digest::of(name.as_bytes()).hex()[..16];
@@ -120,6 +120,9 @@ pub(super) fn lock(
     let mut names: Vec<String> =
         plan.version_tags().map(|reference| reference.canonical()).collect();
     names.sort();
+    if let Purpose::Staging(Some(platform)) = purpose {
+        names.push(platform.to_string());
+    }
     let mut locks = BTreeSet::from([lock(&names.join("\n"), false)]);
     if purpose == Purpose::Release {
         let repositories = plan.targets.iter().flat_map(Target::repositories);

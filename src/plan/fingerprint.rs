@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Target;
 use super::context_inputs::ContextInputs;
 use super::listing::short;
-use crate::image::{Compression, Digest, DigestError, Tag};
+use crate::image::{Compression, Digest, DigestError, Platform, Tag};
 use crate::render::{BuildContext, NamedContext};
 
 /// The scheme of fingerprints. Its number increases whenever equal inputs get another fingerprint.
@@ -50,6 +50,13 @@ impl Fingerprint {
     pub fn checked_tag(&self, checks: &Digest) -> Tag {
         let tag = format!("{}-{}", self.staging_tag(), &checks.hex()[..CHECKS_DIGITS]);
         tag.parse().expect("hexadecimal digits are valid in a tag")
+    }
+
+    /// Returns the fingerprint of one platform of an image for several: the SHA-256 of the image's own, a space and the
+    /// platform.
+    #[must_use]
+    pub fn of_platform(&self, platform: &Platform) -> Self {
+        Self(Digest::of(format!("{self} {platform}").as_bytes()))
     }
 }
 

@@ -66,9 +66,14 @@ impl Row {
         if self.printed_tags.is_empty() {
             return Ok(Vec::new());
         }
-        let labels = Labels::read(registries, self.first().repository(), digest).await?;
-        let outputs = labels.printed_aliases().unwrap_or_default();
         let target = || self.job.target.clone();
+        let labels = Labels::of_platforms(registries, self.first().repository(), digest).await?;
+        let mut printed = labels.iter().map(Labels::printed_aliases);
+        let outputs = printed.next().flatten().unwrap_or_default();
+        // Each job of a platform has read only its own output.
+        if printed.any(|other| other.as_ref() != Some(&outputs)) {
+            return Err(PublishError::PlatformAliases { target: target() });
+        }
         let tags = self.printed_tags.iter().map(|printed| {
             let Some(output) = outputs.get(printed.command) else {
                 return Err(PublishError::NoAliases { target: target() });

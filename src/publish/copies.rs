@@ -93,10 +93,21 @@ impl<'a> Copies<'a> {
                 elapsed: begun.elapsed(),
             });
         }
+        self.set_staging_tags(row, repository, &manifest, is_checked).await
+    }
+
+    /// Sets the staging tags of an image of `row`.
+    pub(super) async fn set_staging_tags(
+        &self,
+        row: &Row,
+        repository: &Repository,
+        manifest: &Manifest,
+        is_checked: bool,
+    ) -> Result<(), PublishError> {
         let Some(fingerprint) = &row.fingerprint else { return Ok(()) };
-        self.tag(repository, &fingerprint.staging_tag(), &manifest).await?;
+        self.tag(repository, &fingerprint.staging_tag(), manifest).await?;
         if let Some(checks) = row.checks.as_ref().filter(|_| is_checked) {
-            self.tag(repository, &fingerprint.checked_tag(checks), &manifest).await?;
+            self.tag(repository, &fingerprint.checked_tag(checks), manifest).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Why a release cannot be published.
 
 use crate::error::{self, ExitCode, Explain, one_line};
-use crate::image::{Digest, Reference, ReferenceError, Repository, Size};
+use crate::image::{Digest, Platform, Reference, ReferenceError, Repository, Size};
 use crate::plan::Lost;
 use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
 
@@ -105,6 +105,12 @@ pub enum PublishError {
         /// The id of the target.
         target: String,
     },
+    /// The platforms of an image have printed different aliases. No tag was set.
+    #[error("the platforms of the image of {target} have printed different aliases")]
+    PlatformAliases {
+        /// The id of the target.
+        target: String,
+    },
     /// The output of a command in the image makes an alias invalid. No tag was set.
     #[error("an alias of {target} is invalid with the output of its command: {source}")]
     InvalidAlias {
@@ -186,6 +192,7 @@ impl Explain for PublishError {
             | Self::Lost { .. }
             | Self::NoSource { .. }
             | Self::NoAliases { .. }
+            | Self::PlatformAliases { .. }
             | Self::Tags { .. }
             | Self::NotASet { .. }
             | Self::ForeignImage { .. }
@@ -254,6 +261,10 @@ impl Explain for PublishError {
                 "change `tag` of the `[[alias]]`. All images are staged, and no tags were set"
             }
             Self::NoAliases { .. } => "rebuild it with `--force`. No tags were set",
+            Self::PlatformAliases { .. } => {
+                "the platforms were built at different times, and a command of an `[[alias]]` prints what has changed \
+                 since. Rebuild all platforms with `--stage --force`. No tags were set"
+            }
             Self::NoSource { .. } => {
                 "`basegen auth check` shows whether its registry refuses to show it. Pin another image with `mirror` in \
                  the matrix. No tags were set"
@@ -321,6 +332,9 @@ pub enum Absence {
         /// The digest in that file.
         digest: Digest,
     },
+    /// Platforms of the image are missing, each with the reason.
+    #[error("{}", .0.iter().map(|(platform, absence)| format!("for {platform}: {absence}")).collect::<Vec<_>>().join("; "))]
+    Platforms(Vec<(Platform, Absence)>),
 }
 
 /// The number of layers that are listed of an image that is too large.

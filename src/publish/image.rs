@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 
 use super::PublishError;
@@ -116,6 +117,22 @@ impl Labels {
     ) -> Result<Self, PublishError> {
         let config = container_config(registries, repository, image).await?;
         Ok(Self(config.labels.unwrap_or_default()))
+    }
+
+    /// Reads the labels of an image, or of each of its platforms.
+    pub(super) async fn of_platforms(
+        registries: &Registries,
+        repository: &Repository,
+        image: &Digest,
+    ) -> Result<Vec<Self>, PublishError> {
+        let manifest = registries.manifest(repository, image).await?;
+        let platforms = manifest.map(|manifest| manifest.platforms()).unwrap_or_default();
+        let mut images: Vec<Digest> =
+            platforms.into_iter().map(|(_, image)| image.digest).collect();
+        if images.is_empty() {
+            images.push(image.clone());
+        }
+        try_join_all(images.iter().map(|image| Self::read(registries, repository, image))).await
     }
 
     /// Returns the inputs of the image; `None` if it lists none that this version of basegen reads.

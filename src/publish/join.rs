@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Row;
 use super::metadata::TargetMetadata;
 use crate::error::{ExitCode, Explain, list};
+use crate::image::Platform;
 
 /// The number of problems that an error lists.
 const SHOWN: usize = 12;
@@ -26,7 +27,7 @@ pub struct JobFile {
 
 /// A staged image and the metadata file that lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Joined {
+pub struct ListedImage {
     /// The path of the file.
     pub file: String,
     pub image: TargetMetadata,
@@ -34,6 +35,26 @@ pub struct Joined {
     pub forced: bool,
     /// Whether another file lists a different image with the same fingerprint.
     pub disputed: bool,
+}
+
+/// The images of a row that metadata files list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The image for all platforms.
+    pub image: Option<ListedImage>,
+    /// The images for single platforms, which have yet to be joined.
+    pub platforms: BTreeMap<Platform, ListedImage>,
+}
+
+impl Listed {
+    /// Returns whether all steps of the image were cached; `None` if no job has built it.
+    #[must_use]
+    pub fn was_cached(&self) -> Option<bool> {
+        let all = self.image.iter().chain(self.platforms.values());
+        let mut built = all.map(|joined| &joined.image).filter(|image| !image.kept).peekable();
+        built.peek()?;
+        Some(built.all(|image| image.cached))
+    }
 }
 
 /// The metadata files contradict each other or the plan.
@@ -58,16 +79,15 @@ impl Explain for JoinError {
     }
 }
 
-/// Returns the staged images of `rows`, in their order; `None` for a row that no file lists. The error lists all
-/// problems at once.
+/// Returns the images of `rows` that files list, in their order. The error lists all problems at once.
 pub fn join(
     rows: &[Row],
     version: Option<&str>,
     files: &[JobFile],
-) -> Result<Vec<Option<Joined>>, JoinError> {
+) -> Result<Vec<Listed>, JoinError> {
     let known: HashMap<&str, usize> =
         rows.iter().map(|row| row.job.target.as_str()).zip(0..).collect();
-    let mut joined: Vec<Option<Joined>> = vec![None; rows.len()];
+    let mut listed: Vec<Listed> = vec![Listed::default(); rows.len()];
     let mut problems = Vec::new();
     for file in files {
         if file.version.as_deref() != version {
@@ -89,23 +109,30 @@ pub fn join(
             let row = &rows[at];
             if row.fingerprint.is_none() {
                 problems.push(format!("{id} is based on an image that is not pinned"));
-            } else if image.fingerprint != row.fingerprint {
-                problems.push(format!("`{}` lists {id} with different inputs", file.name));
+            } else if image.fingerprint == row.fingerprint {
+                let image = preferred(listed[at].image.take(), file, image);
+                listed[at].image = Some(image);
+            } else if let Some(platform) = row.platform_of(image.fingerprint.as_ref()) {
+                let platforms = &mut listed[at].platforms;
+                let image = preferred(platforms.remove(platform), file, image);
+                platforms.insert(platform.clone(), image);
             } else {
-                let disputed = joined[at]
-                    .as_ref()
-                    .is_some_and(|other| other.disputed || other.image.digest != image.digest);
-                let one = joined[at].take().filter(|other| !other.image.kept);
-                let (name, forced) = (file.name.clone(), file.forced && !image.kept);
-                let one = one.unwrap_or_else(|| Joined {
-                    file: name,
-                    image: image.clone(),
-                    forced,
-                    disputed,
-                });
-                joined[at] = Some(Joined { disputed, ..one });
+                problems.push(format!("`{}` lists {id} with different inputs", file.name));
             }
         }
     }
-    if problems.is_empty() { Ok(joined) } else { Err(JoinError(problems)) }
+    if problems.is_empty() { Ok(listed) } else { Err(JoinError(problems)) }
+}
+
+/// Returns the image to use of `known`, which other files list, and the `image` of `file`.
+fn preferred(known: Option<ListedImage>, file: &JobFile, image: &TargetMetadata) -> ListedImage {
+    let is_other = |known: &ListedImage| known.disputed || known.image.digest != image.digest;
+    let disputed = known.as_ref().is_some_and(is_other);
+    let known = known.filter(|known| !known.image.kept).unwrap_or_else(|| ListedImage {
+        file: file.name.clone(),
+        image: image.clone(),
+        forced: file.forced && !image.kept,
+        disputed,
+    });
+    ListedImage { disputed, ..known }
 }

@@ -19,10 +19,12 @@
 //! prevents concurrent runs on one machine.
 //!
 //! [`publish`] does all of it. The two halves may also run on different machines: [`stage`] does the steps up to the
-//! build for some rows, and [`promote`] the others for all rows, without an engine. Start reading with [`publish`].
+//! build for some rows, or for one platform of them, and [`promote`] the others for all rows, without an engine. Start reading
+//! with [`publish`].
 
 mod aliases;
 mod audit;
+mod by_platform;
 mod contents;
 mod copies;
 mod error;
@@ -44,10 +46,11 @@ mod survey;
 mod tags;
 
 pub use audit::{Audited, Finding, audit, stray_aliases};
+pub use by_platform::unstaged_platforms;
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, Oversized, PublishError};
 pub use image::{ContainerConfig, container_config, platforms, size};
-pub use join::{JobFile, JoinError, Joined, join};
+pub use join::{JobFile, JoinError, Listed, ListedImage, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use metadata::TargetMetadata;
 pub(crate) use metadata::{Metadata, SetMetadata};
@@ -68,7 +71,7 @@ use futures_util::future::try_join_all;
 use crate::engine::{self, BuildJob, Engine, Outcome, RunRequest};
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference, Repository, Size};
+use crate::image::{Digest, Platform, Reference, Repository, Size};
 use crate::plan::{Fingerprint, GpuFacts, PrintedTag};
 use crate::registry::Registries;
 use crate::version::Version;
@@ -200,7 +203,7 @@ where
 {
     let PublishRequest { mut release, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let phase = BuildPhase { release: &release, registries, events, force };
+    let phase = BuildPhase { release: &release, registries, events, force, platform: None };
     let Some(staged) = phase.run(run, connect).await? else {
         return Ok(Published::Unfinished(Vec::new()));
     };
@@ -222,9 +225,11 @@ where
 }
 
 /// Builds and checks the missing images of a release and pushes them by digest. Sets no tag that anybody pulls.
+/// With `platform`, only the images for that one: [`promote`] joins them with those of the other platforms.
 /// `connect` is called if an image must be built or checked.
 pub async fn stage<E, C>(
     request: PublishRequest,
+    platform: Option<&Platform>,
     registries: &Registries,
     events: &Events,
     connect: impl FnOnce() -> C,
@@ -240,7 +245,7 @@ where
     if !unpinned.is_empty() {
         return Err(PublishError::Unpinned { targets: unpinned }.into());
     }
-    let phase = BuildPhase { release, registries, events, force: request.force };
+    let phase = BuildPhase { release, registries, events, force: request.force, platform };
     let Some(staged) = phase.run(request.run, connect).await? else {
         return Ok(Staged::Unfinished(Vec::new()));
     };
@@ -297,6 +302,8 @@ struct BuildPhase<'a> {
     registries: &'a Registries,
     events: &'a Events,
     force: bool,
+    /// The platform to build images for; `None` for all.
+    platform: Option<&'a Platform>,
 }
 
 impl BuildPhase<'_> {
@@ -310,7 +317,7 @@ impl BuildPhase<'_> {
         E: Engine,
         C: Future<Output = Result<E, Report>>,
     {
-        let Self { release, registries, events, force } = *self;
+        let Self { release, registries, events, force, platform } = *self;
         let cancel = run.cancel.clone();
         let (surveys, below) = tokio::select! {
             surveys = look_up_all(registries, release, force) => surveys?,
@@ -318,7 +325,10 @@ impl BuildPhase<'_> {
         };
         release.refuse_conflicting_tags(&surveys, force)?;
         limits::refuse_losses(registries, release, &surveys).await?;
-        let rows = SurveyedRows::new(release, surveys, below);
+        let mut rows = SurveyedRows::new(release, surveys, below);
+        if let Some(platform) = platform {
+            rows = rows.for_platform(registries, platform, force).await?;
+        }
         preflight::check(registries, rows.incomplete()).await?;
         let copies = Copies::new(registries, events);
         tokio::select! {
@@ -326,7 +336,7 @@ impl BuildPhase<'_> {
             () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
         }
         let mut digests = rows.unchanged();
-        for (row, digest) in release.rows.iter().zip(&digests) {
+        for (row, digest) in rows.released().iter().zip(&digests) {
             if let Some(digest) = digest {
                 events.emit(&row.job.unchanged(digest));
             }
@@ -357,7 +367,7 @@ impl BuildPhase<'_> {
         let Some(digests) = rows.of_release(&digests) else {
             return Ok(Some(Staged::Unfinished(outcomes)));
         };
-        limits::refuse_oversized(registries, &release.rows, &digests).await?;
+        limits::refuse_oversized(registries, rows.released(), &digests).await?;
         Ok(Some(Staged::All { digests, built: rows.missing.len() }))
     }
 }

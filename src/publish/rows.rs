@@ -6,12 +6,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
+
 use super::copies::{Copied, incomplete_images};
 use super::staging::checking;
-use super::{ReleaseRequest, Row, Survey};
+use super::{PublishError, ReleaseRequest, Row, Survey, by_platform};
 use crate::engine::BuildJob;
-use crate::image::Digest;
+use crate::image::{Digest, Platform};
 use crate::plan::needed;
+use crate::registry::Registries;
 
 /// The rows of a run with their states in the registries.
 pub(super) struct SurveyedRows<'a> {
@@ -40,6 +43,27 @@ impl<'a> SurveyedRows<'a> {
         let released = release.rows.len();
         let missing = missing(&rows, &surveys, released);
         Self { rows, missing, surveys, released }
+    }
+
+    /// Returns the rows of the images for one platform, which the jobs of other platforms do not build. With `forced`, no
+    /// image of the release counts that was built before.
+    pub(super) async fn for_platform(
+        self,
+        registries: &Registries,
+        platform: &Platform,
+        forced: bool,
+    ) -> Result<SurveyedRows<'static>, PublishError> {
+        let surveys = self.rows.iter().zip(&self.surveys).enumerate();
+        let surveys = surveys.map(async |(at, (row, whole))| {
+            if !row.has(platform) || (forced && at < self.released) {
+                return Ok(whole.clone());
+            }
+            by_platform::survey(registries, row, platform, Some(whole)).await
+        });
+        let surveys = try_join_all(surveys).await?;
+        let rows: Vec<Row> = self.rows.iter().map(|row| row.for_platform(platform)).collect();
+        let missing = missing(&rows, &surveys, self.released);
+        Ok(SurveyedRows { rows: Cow::Owned(rows), missing, surveys, released: self.released })
     }
 
     /// Returns the rows with an image to push.
@@ -83,6 +107,11 @@ impl<'a> SurveyedRows<'a> {
             let (row, digest) = (&self.rows[*row], digests[*row].as_ref()?);
             Some(Copied { row, digest, from: &row.version().repository, is_checked: true })
         })
+    }
+
+    /// Returns the rows of the release.
+    pub(super) fn released(&self) -> &[Row] {
+        &self.rows[..self.released]
     }
 
     /// Returns the digests of the release, if `digests` has all of them.

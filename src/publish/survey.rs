@@ -78,7 +78,11 @@ impl Survey {
 
     /// Joins the states in all repositories of a row. An image that has the version tag somewhere comes before those that
     /// are only staged, because that tag stays as it is. The image that is `mirrored` comes before all.
-    fn joined(places: Vec<PlaceSurvey>, mirrored: Option<&Digest>, has_checks: bool) -> Self {
+    pub(super) fn joined(
+        places: Vec<PlaceSurvey>,
+        mirrored: Option<&Digest>,
+        has_checks: bool,
+    ) -> Self {
         let has_tag = |place: &&PlaceSurvey| place.content.is_some() && place.is_published();
         let known = places.iter().find(has_tag);
         let known = known.or(places.iter().find(|place| place.content.is_some()));

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::image::{Descriptor, Digest, Platform, Tag};
 
@@ -108,6 +108,28 @@ impl Manifest {
         entries.iter().filter_map(|entry| Some((entry.platform()?, entry.descriptor()?))).collect()
     }
 
+    /// Returns the index of the images of several platforms, in OCI's format or, if the images have Docker's, in that.
+    #[must_use]
+    pub fn index(images: &[(Platform, Descriptor)]) -> Self {
+        let is_docker = images.iter().any(|(_, image)| image.media_type == Self::DOCKER_IMAGE);
+        let media_type = if is_docker { Self::DOCKER_INDEX } else { Self::OCI_INDEX };
+        let entries = images.iter().map(|(platform, image)| Entry {
+            media_type: image.media_type.clone(),
+            digest: image.digest.to_string(),
+            size: image.size,
+            platform: Some(EntryPlatform {
+                architecture: platform.architecture().to_owned(),
+                os: platform.os().to_owned(),
+                variant: platform.variant().map(str::to_owned),
+            }),
+            urls: Vec::new(),
+        });
+        let index = Index { schema_version: 2, media_type, manifests: entries.collect() };
+        // With the indentation of BuildKit, so that the same images have the same index wherever it is made.
+        let bytes = serde_json::to_vec_pretty(&index).expect("an index is JSON");
+        Self { media_type: media_type.to_owned(), bytes: bytes.into() }
+    }
+
     /// Returns the blobs and manifests that must exist before this one can be pushed.
     #[must_use]
     pub fn needs(&self) -> Needs {
@@ -167,7 +189,15 @@ struct Document {
     manifests: Vec<Entry>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u64,
+    media_type: &'static str,
+    manifests: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
     #[serde(default)]
@@ -176,14 +206,15 @@ struct Entry {
     #[serde(default)]
     size: u64,
     platform: Option<EntryPlatform>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     urls: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct EntryPlatform {
-    os: String,
     architecture: String,
+    os: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     variant: Option<String>,
 }
 
@@ -258,6 +289,40 @@ mod tests {
         assert_eq!(platforms[0].0.to_string(), "linux/arm64");
         assert_eq!(index.needs().manifests, [image, attestation]);
         assert_eq!(Manifest::own_media_type(&index.bytes).as_deref(), Some(Manifest::OCI_INDEX));
+    }
+
+    #[test]
+    fn an_index_can_be_made_of_the_images_of_platforms() {
+        let image = |media_type: &str, size| Descriptor {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(b"i"),
+            size,
+        };
+        let platform = |text: &str| text.parse::<Platform>().expect("a platform");
+        let images = [
+            (platform("linux/amd64"), image(Manifest::OCI_IMAGE, 1)),
+            (platform("linux/arm/v7"), image(Manifest::OCI_IMAGE, 2)),
+        ];
+        let index = Manifest::index(&images);
+        let entry = |size: u64, platform: serde_json::Value| {
+            serde_json::json!({
+                "mediaType": Manifest::OCI_IMAGE, "digest": Digest::of(b"i"), "size": size,
+                "platform": platform,
+            })
+        };
+        let expected = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": Manifest::OCI_INDEX,
+            "manifests": [
+                entry(1, serde_json::json!({ "architecture": "amd64", "os": "linux" })),
+                entry(2, serde_json::json!({ "architecture": "arm", "os": "linux", "variant": "v7" })),
+            ],
+        });
+        assert_eq!(index.bytes, serde_json::to_string_pretty(&expected).expect("JSON"));
+        assert_eq!(index.media_type, Manifest::OCI_INDEX);
+        assert_eq!(index.platforms(), images);
+        let images = [(platform("linux/arm64"), image(Manifest::DOCKER_IMAGE, 1))];
+        assert_eq!(Manifest::index(&images).media_type, Manifest::DOCKER_INDEX);
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl BuildContext {
         std::iter::once(self).chain(self.platforms.values())
     }
 
+    /// Returns the first image of the same matrix of which a `FROM` selects a platform, on any platform.
+    #[must_use]
+    pub fn selected_parent(&self) -> Option<&Parent> {
+        self.all().flat_map(|context| &context.parents).find(|parent| parent.selects_platform)
+    }
+
     /// Returns the context of a platform.
     #[must_use]
     pub fn on(&self, platform: &Platform) -> &Self {

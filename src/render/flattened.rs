@@ -120,7 +120,12 @@ mod tests {
             line,
             column: 1,
         });
-        let parent = |id: &&str| Parent { id: (*id).to_owned(), line: 1, has_same_platforms: true };
+        let parent = |id: &&str| Parent {
+            id: (*id).to_owned(),
+            line: 1,
+            has_same_platforms: true,
+            selects_platform: false,
+        };
         BuildContext {
             lines: lines.collect(),
             dockerfile: text,

@@ -37,6 +37,8 @@ pub struct Parent {
     /// Whether it must exist for the platforms of the Dockerfile's own image. Otherwise each `FROM` with it selects a
     /// platform.
     pub has_same_platforms: bool,
+    /// Whether a `FROM` selects one of its platforms, so that it must exist for others than the one that is built.
+    pub selects_platform: bool,
 }
 
 impl Parent {
@@ -144,7 +146,7 @@ pub(super) fn parents(
             continue;
         }
         let name = placeholder(id);
-        let (mut first, mut has_same_platforms) = (None, false);
+        let (mut first, mut has_same_platforms, mut selects_platform) = (None, false, false);
         let stages = instructions.iter().find(|instruction| instruction.keyword == "FROM");
         let stages = stages.map_or(text.len(), |first| first.begin);
         for (at, _) in text.match_indices(&name) {
@@ -166,12 +168,26 @@ pub(super) fn parents(
             first.get_or_insert(line);
             let (flags, _) = flags(&instruction.arguments);
             has_same_platforms |= !flags.iter().any(|flag| flag.starts_with("--platform="));
+            selects_platform |= match instruction.keyword.as_str() {
+                // Any stage can be based on a variable.
+                "ARG" => instructions.iter().any(selects),
+                _ => selects(instruction),
+            };
         }
         if let Some(line) = first {
-            parents.push(Parent { id: id.to_owned(), line, has_same_platforms });
+            parents.push(Parent { id: id.to_owned(), line, has_same_platforms, selects_platform });
         }
     }
     Ok(parents)
+}
+
+/// Returns true for a `FROM` with a platform that is not the one of the image.
+fn selects(instruction: &Instruction) -> bool {
+    let (flags, _) = flags(&instruction.arguments);
+    let platform = flags.iter().find_map(|flag| flag.strip_prefix("--platform="));
+    let is_own =
+        |name: &str| matches!(name.trim_matches('"'), "$TARGETPLATFORM" | "${TARGETPLATFORM}");
+    instruction.keyword == "FROM" && platform.is_some_and(|platform| !is_own(platform))
 }
 
 /// Returns true if `name` is the name of an image in an instruction.
@@ -198,7 +214,8 @@ mod tests {
             Ok(parents) => {
                 let shown = parents.iter().map(|parent| {
                     let platforms = if parent.has_same_platforms { "" } else { " any" };
-                    format!("{}:{}{platforms}", parent.id, parent.line)
+                    let selected = if parent.selects_platform { " selected" } else { "" };
+                    format!("{}:{}{platforms}{selected}", parent.id, parent.line)
                 });
                 shown.collect::<Vec<_>>().join(" ")
             }
@@ -212,9 +229,14 @@ mod tests {
             ("FROM <a>\n", "a:1"),
             ("# <b>\nFROM <a> AS x\nCOPY --link --from=<b> /x /\n", "a:2 b:3"),
             ("ARG BASE=<a>\nFROM $BASE\n", "a:1"),
+            (
+                "ARG BASE=<a>\nFROM --platform=linux/amd64 $BASE AS x\nFROM <b>\n",
+                "a:1 selected b:3",
+            ),
+            ("FROM --platform=$TARGETPLATFORM <a>\n", "a:1 any"),
             ("FROM x:1\nRUN --mount=type=bind,from=<a>,target=/a x\n", "a:2"),
-            ("FROM --platform=$BUILDPLATFORM <a> AS x\nFROM <b>\n", "a:1 any b:2"),
-            ("FROM --platform=linux/amd64 <a> AS x\nFROM <a>\n", "a:1"),
+            ("FROM --platform=$BUILDPLATFORM <a> AS x\nFROM <b>\n", "a:1 any selected b:2"),
+            ("FROM --platform=linux/amd64 <a> AS x\nFROM <a>\n", "a:1 selected"),
             ("FROM x:1\n", ""),
             ("FROM x:1\nRUN echo <a>\n", "2: refused"),
             ("FROM x:1\nRUN <<EOF\necho <a>\nEOF\n", "3: refused"),

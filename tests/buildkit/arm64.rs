@@ -17,12 +17,16 @@ async fn a_release_has_complete_images_for_amd64_and_arm64() {
 
     let folder = project(FEW_LIBRARIES);
     let (registry, version) = (testbed::registry(), format!("test-{}", testbed::unique()));
-    let arguments = ["--python", "3.11", "--gpu", "--platform", "linux/amd64,linux/arm64"];
-    let more = ["--push", "--registry", &registry, "--version-tag", &version];
-    let output = basegen(folder.path(), &[&arguments[..], &more].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-
-    let printed = String::from_utf8_lossy(&output.stdout);
+    let run = |version: &str, command: &[&str]| {
+        let selection = ["--python", "3.11", "--gpu", "--platform", "linux/amd64,linux/arm64"];
+        let names = ["--registry", &registry, "--version-tag", version];
+        let output = basegen(folder.path(), &[command, &selection[..], &names].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let update = basegen(folder.path(), &["update", "python:3.11-slim-bookworm"]);
+    assert!(update.status.success(), "{}", String::from_utf8_lossy(&update.stderr));
+    let printed = run(&version, &["--push"]);
     let names: Vec<&str> =
         printed.lines().filter_map(|line| Some(line.split_once('@')?.0)).collect();
     assert_eq!(names.len(), 4, "{printed}");
@@ -38,4 +42,13 @@ async fn a_release_has_complete_images_for_amd64_and_arm64() {
         let platform = format!("linux/{architecture}");
         check_gpu_images(&platform, &version, &by_architecture[architecture]).await;
     }
+
+    // Jobs for single platforms make the same images.
+    let jobs = format!("{version}-jobs");
+    for (platform, file) in [("linux/amd64", "amd64.json"), ("linux/arm64", "arm64.json")] {
+        let stage = ["--stage", "--force", "--only-platform", platform, "--metadata-file", file];
+        run(&jobs, &stage);
+    }
+    let merged = run(&jobs, &["merge", "amd64.json", "arm64.json", "--push"]);
+    assert_eq!(merged.replace(&jobs, &version), printed);
 }

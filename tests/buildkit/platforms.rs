@@ -43,12 +43,16 @@ fn project() -> tempfile::TempDir {
     folder
 }
 
-/// Pushes with a state folder.
-async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
+/// Runs a command for images of `version` in a registry, with a state folder.
+async fn run(folder: &Path, host: &str, version: &str, state: &str, arguments: &[&str]) -> Output {
     let mut command = Command::from(testbed::basegen(folder));
-    command.env("XDG_STATE_HOME", folder.join(state));
-    command.args(["--push", "--registry", host, "--version-tag", version]);
+    command.env("XDG_STATE_HOME", folder.join(state)).args(arguments);
+    command.args(["--registry", host, "--version-tag", version]);
     command.output().await.expect("the command runs")
+}
+
+async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
+    run(folder, host, version, state, &["--push"]).await
 }
 
 fn stderr(output: &Output) -> String {
@@ -115,6 +119,45 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     assert!(stderr(&built).contains("Built and pushed 2 images"), "{}", stderr(&built));
     let kept = push(folder.path(), &host, "v3", "third").await;
     assert!(stderr(&kept).contains("2 images unchanged, 2 tags set"), "{}", stderr(&kept));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platforms_that_are_staged_one_by_one_become_the_same_images() {
+    let (folder, registry) = (project(), FakeRegistry::start().await);
+    let host = registry.host();
+    let based = "{ value = \"training\", dockerfile = \"based.Dockerfile.hbs\" }]";
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
+    file("matrix.toml", &MATRIX.replace("\"training\"]", based));
+    let dockerfile = "FROM {{image \"server\"}}\nCOPY own /based\n";
+    file("dockerfiles/based.Dockerfile.hbs", dockerfile);
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let file = format!("{}.json", platform.replace('/', "-"));
+        let stage = ["--stage", "--only-platform", platform, "--metadata-file", &file];
+        let staged = run(folder.path(), &host, "v1", platform, &stage).await;
+        assert!(staged.status.success(), "{}", stderr(&staged));
+    }
+    let merge = ["merge", "linux-amd64.json", "linux-arm64.json", "--push"];
+    let merged = run(folder.path(), &host, "v1", "merge", &merge).await;
+    assert!(merged.status.success(), "{}", stderr(&merged));
+    let paths = ["server", "training"].map(|name| (format!("acme/{name}"), format!("{name}-v1")));
+    for (path, tag) in &paths {
+        let digest = registry.tag(path, tag).expect("the version's tag");
+        let index = manifest(&host, path, &digest).await;
+        let platforms = index["manifests"].as_array().expect("an index").iter();
+        let platforms: Vec<&Value> =
+            platforms.map(|entry| &entry["platform"]["architecture"]).collect();
+        assert_eq!(platforms, ["amd64", "arm64"], "{index}");
+    }
+    if testbed::has_graph_driver().await {
+        // Such an engine builds images for one platform only.
+        return;
+    }
+    let alone = FakeRegistry::start().await;
+    let pushed = push(folder.path(), &alone.host(), "v1", "state").await;
+    assert!(pushed.status.success(), "{}", stderr(&pushed));
+    for (path, tag) in &paths {
+        assert_eq!(alone.tag(path, tag), registry.tag(path, tag), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -12,11 +12,11 @@ use basegen::engine::{
 };
 use basegen::error::Report;
 use basegen::event::{Events, Failure, FailureKind};
-use basegen::image::{Compression, Digest, Reference, Repository};
+use basegen::image::{Compression, Digest, Platform, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
-    JobFile, JoinError, PromoteRequest, PublishError, PublishRequest, Published, ReleaseRequest,
-    Row, SetForm, SetName, Staged, TargetMetadata, join, promote, publish, stage,
+    JobFile, JoinError, Listed, PromoteRequest, PublishError, PublishRequest, Published,
+    ReleaseRequest, Row, SetForm, SetName, Staged, TargetMetadata, join, promote, publish, stage,
 };
 use basegen::registry::{
     Blob, Credentials, Manifest, Registries, RegistryError, RegistryOptions, RetryPolicy,
@@ -100,9 +100,39 @@ impl FakeEngine {
         Ok(self.push_manifest(job).await?.digest())
     }
 
+    /// Pushes an image or, for several platforms, the image of each and their index.
     async fn push_manifest(&self, job: &BuildJob) -> Result<Manifest, RegistryError> {
-        let labels = &job.labels;
-        let config = json!({ "created": self.created, "config": { "Labels": labels } }).to_string();
+        if let [] | [_] = &job.platforms[..] {
+            return self.push_image(job, job.platforms.first()).await;
+        }
+        let mut images = Vec::new();
+        for platform in &job.platforms {
+            let image = self.push_image(job, Some(platform)).await?;
+            images.push((platform.clone(), image.descriptor()));
+        }
+        let index = Manifest::index(&images);
+        for repository in job.repositories().take(self.repositories()) {
+            self.registries.put_manifest(repository, &index.digest(), &index).await?;
+        }
+        Ok(index)
+    }
+
+    /// Returns the number of repositories of a job that it pushes to.
+    fn repositories(&self) -> usize {
+        if self.pushes_everywhere { usize::MAX } else { 1 }
+    }
+
+    async fn push_image(
+        &self,
+        job: &BuildJob,
+        platform: Option<&Platform>,
+    ) -> Result<Manifest, RegistryError> {
+        let config = json!({
+            "created": self.created,
+            "architecture": platform.map(Platform::architecture).unwrap_or_default(),
+            "config": { "Labels": &job.labels },
+        });
+        let config = config.to_string();
         let layer = job.context.dockerfile.clone();
         let part = |media_type: &str, text: &str| json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() });
         let manifest = json!({
@@ -114,8 +144,7 @@ impl FakeEngine {
         let bytes = Bytes::from(manifest.to_string());
         let manifest = Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes };
         let digest = manifest.digest();
-        let repositories = if self.pushes_everywhere { usize::MAX } else { 1 };
-        for repository in job.repositories().take(repositories) {
+        for repository in job.repositories().take(self.repositories()) {
             for text in [&config, &layer] {
                 self.registries
                     .push_blob(repository, &Blob::new(Bytes::from(text.clone())))
@@ -249,8 +278,18 @@ impl Machine {
 
     /// Stages the images of `release`.
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
-        let request = self.request(release);
-        stage(request, &self.client(), &self.events(), || async { Ok(self.connect()) }).await
+        self.stage_for(release, None).await
+    }
+
+    /// Stages the images of `release` for one platform, or for all.
+    pub async fn stage_for(
+        &self,
+        release: &Release,
+        platform: Option<&Platform>,
+    ) -> Result<Staged, Report> {
+        let (request, events) = (self.request(release), self.events());
+        let connect = || async { Ok(self.connect()) };
+        stage(request, platform, &self.client(), &events, connect).await
     }
 
     /// Stages `release` and returns the digests. Panics unless all images are staged.
@@ -268,10 +307,10 @@ impl Machine {
         release: &Release,
         files: &[JobFile],
     ) -> Result<Vec<Digest>, PublishError> {
-        let joined = join_files(release, files).expect("consistent files");
+        let listed = join_files(release, files).expect("consistent files");
         let request = PromoteRequest {
             release: self.release_request(release),
-            joined: &joined,
+            listed: &listed,
             files,
             cancel: CancellationToken::new(),
         };
@@ -332,10 +371,7 @@ pub struct Release {
 }
 
 /// Assigns the images of job files to the rows of `release`.
-pub fn join_files(
-    release: &Release,
-    files: &[JobFile],
-) -> Result<Vec<Option<basegen::publish::Joined>>, JoinError> {
+pub fn join_files(release: &Release, files: &[JobFile]) -> Result<Vec<Listed>, JoinError> {
     let version = release.version.as_ref().map(Version::as_str);
     join(&release.rows, version, files)
 }

@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod by_platform;
 mod checks;
 mod conflicts;
 mod faults;

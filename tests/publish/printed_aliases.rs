@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use basegen::engine::BuildJob;
-use basegen::error::ExitCode;
+use basegen::error::{ExitCode, Report};
 use basegen::matrix::Pattern;
 use basegen::plan::PrintedTag;
 
@@ -81,6 +81,28 @@ async fn a_merge_sets_printed_aliases() {
     let file = job_file("images.json", &v1, &digests);
     machine.promote(&v1, &[file]).await.expect("a release");
     assert_eq!(published_tags(&registry), ALL_TAGS);
+}
+
+/// Two jobs have staged one platform each. Each has read only its own output.
+#[tokio::test]
+async fn rejects_platforms_that_print_different_aliases() {
+    let registry = FakeRegistry::start().await;
+    let platforms = ["linux/amd64", "linux/arm64"].map(|text| text.parse().expect("a platform"));
+    let for_both = |python: &str| {
+        let outputs = [&format!("[\"{python}\"]"), r#"["3.13.2"]"#];
+        let mut release = release_that_prints(&registry, "v1", outputs);
+        for row in &mut release.rows {
+            row.job.platforms = platforms.to_vec();
+        }
+        release
+    };
+    let machine = Machine::new();
+    for (platform, python) in platforms.iter().zip(["3.13.1", "3.13.9"]) {
+        machine.stage_for(&for_both(python), Some(platform)).await.expect("staged");
+    }
+    let error = machine.promote(&for_both("3.13.1"), &[]).await.expect_err("refused");
+    insta::assert_snapshot!(Report::from(error).to_string());
+    assert_eq!(published_tags(&registry), Vec::<String>::new());
 }
 
 #[tokio::test]

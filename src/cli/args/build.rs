@@ -160,6 +160,13 @@ pub(in crate::cli) struct OutputArgs {
     /// For jobs that each build a part of the images. The images are built, checked and pushed.
     #[arg(long, conflicts_with_all = ["push", "output", "dry_run"], group = "to_registry")]
     pub(in crate::cli) stage: bool,
+    /// With --stage, build the images for this platform only
+    ///
+    /// Other jobs stage the other platforms, each on a machine that needs no emulation. `merge` joins
+    /// them into one image.
+    // `requires` does not apply next to options that exclude the required one.
+    #[arg(long, value_name = "OS/ARCH", requires = "stage", conflicts_with_all = ["push", "output", "dry_run"])]
+    pub(in crate::cli) only_platform: Option<String>,
     /// Ignored, for older scripts: basegen never logs in
     #[arg(long, hide = true, overrides_with = "no_skip_login")]
     pub(in crate::cli) skip_login: bool,

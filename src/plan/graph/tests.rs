@@ -33,6 +33,7 @@ fn contexts(targets: &[Target<'_>], edges: &[(&str, &[&str])]) -> Vec<BuildConte
             id: (*id).to_owned(),
             line,
             has_same_platforms: true,
+            selects_platform: false,
         });
         let parents: Vec<Parent> = parents.collect();
         let froms = parents.iter().map(|parent| format!("FROM {}\n", parent.placeholder()));

@@ -21,6 +21,14 @@ fn rejects_an_unknown_axis() {
 }
 
 #[test]
+fn rejects_a_platform_that_no_job_can_stage() {
+    assert_cmd_snapshot!(Project::new().basegen("--push --only-platform linux/arm64"));
+    assert_cmd_snapshot!(Project::new().basegen("--only-platform linux/arm64"));
+    assert_cmd_snapshot!(Project::new().basegen("--stage --only-platform arm64"));
+    assert_cmd_snapshot!(Project::new().basegen("--stage --only-platform linux/arm64"));
+}
+
+#[test]
 fn rejects_arguments_before_a_command() {
     assert_cmd_snapshot!(Project::new().basegen("--python 3.9 plan"));
 }
