@@ -105,14 +105,17 @@ async fn pinned_recipe<'a>(
     Ok(Some(recipe))
 }
 
-/// Returns the staging tags of the current images.
+/// Returns the staging tags of the current images, and of their single platforms.
 fn staging_tags(recipe: &Recipe<'_>) -> BTreeSet<Tag> {
     let mut tags = BTreeSet::new();
-    for (target, fingerprint) in recipe.plan.targets.iter().zip(recipe.fingerprints()) {
-        let Some(fingerprint) = fingerprint else { continue };
+    for (target, whole) in recipe.plan.targets.iter().zip(recipe.fingerprints()) {
+        let Some(whole) = whole else { continue };
         let checks = verify::digest(&contracts::checks(recipe.plan.matrix, target.variant));
-        tags.extend(checks.map(|checks| fingerprint.checked_tag(&checks)));
-        tags.insert(fingerprint.staging_tag());
+        let platforms = target.platforms.iter().map(|platform| whole.of_platform(platform));
+        for fingerprint in platforms.chain([whole.clone()]) {
+            tags.extend(checks.as_ref().map(|checks| fingerprint.checked_tag(checks)));
+            tags.insert(fingerprint.staging_tag());
+        }
     }
     tags
 }

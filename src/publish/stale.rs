@@ -45,14 +45,14 @@ fn is_staging(tag: &str) -> bool {
 /// Deletes `tags` of `repository`, and no image that another tag points to. Returns the number of deleted tags.
 ///
 /// Some registries cannot delete a tag, but only a manifest with all tags that point to it. There, tags are deleted
-/// only if `tags` contains all tags of the manifest.
+/// only if `tags` contains all tags of the manifest, and all tags of the indexes that list it.
 pub async fn delete_tags(
     registries: &Registries,
     repository: &Repository,
     tags: &[&Tag],
 ) -> Result<usize, PublishError> {
     let mut deleted = 0;
-    let mut others: Option<HashMap<Digest, Vec<Tag>>> = None;
+    let mut others: Option<Tagged> = None;
     for tag in tags {
         match registries.delete(repository, *tag).await {
             Ok(_) => {
@@ -64,16 +64,42 @@ pub async fn delete_tags(
         }
         let known = match &mut others {
             Some(known) => known,
-            None => others.insert(by_digest(registries, repository).await?),
+            None => others.insert(Tagged::read(registries, repository, tags).await?),
         };
-        let of_tag = known.iter().find(|(_, names)| names.contains(tag));
-        let Some((digest, names)) = of_tag else { continue };
-        if names.iter().all(|name| tags.contains(&name)) {
+        let of_tag = known.tags.iter().find(|(_, names)| names.contains(tag));
+        let Some((digest, _)) = of_tag else { continue };
+        if !known.kept.contains(digest) {
             registries.delete(repository, digest).await?;
             deleted += 1;
         }
     }
     Ok(deleted)
+}
+
+/// The manifests of a repository that have tags.
+struct Tagged {
+    tags: HashMap<Digest, Vec<Tag>>,
+    /// Those that have other tags than the stale ones, and those that their indexes list.
+    kept: BTreeSet<Digest>,
+}
+
+impl Tagged {
+    async fn read(
+        registries: &Registries,
+        repository: &Repository,
+        stale: &[&Tag],
+    ) -> Result<Self, PublishError> {
+        let tags = by_digest(registries, repository).await?;
+        let is_kept = |names: &[Tag]| names.iter().any(|name| !stale.contains(&name));
+        let named = tags.iter().filter(|(_, names)| is_kept(names)).map(|(digest, _)| digest);
+        let listed = named.clone().map(async |digest| {
+            let manifest = registries.manifest(repository, digest).await?;
+            Ok::<_, PublishError>(manifest.map(|manifest| manifest.needs().manifests))
+        });
+        let listed = try_join_all(listed).await?.into_iter().flatten().flatten();
+        let kept = listed.chain(named.cloned()).collect();
+        Ok(Self { tags, kept })
+    }
 }
 
 /// Returns true if the registry cannot delete a tag without its manifest.
