@@ -1,11 +1,13 @@
 //! `basegen plan --format github`: prints the jobs of a workflow as outputs of a step.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::ops::{
     self,
-    jobs::{JobsOutcome, JobsRequest, Runners},
+    jobs::{Job, JobsOutcome, JobsRequest, Runners},
 };
 use crate::plan::Plan;
 use crate::report::{MAX_OUTPUTS, Outputs, format, markdown};
@@ -56,33 +58,28 @@ pub(super) fn run(
         overwrite: jobs.overwrite,
         shards: jobs.shards,
     };
-    let JobsOutcome { plan, shards, runners } =
-        context.block_on(ops::jobs::run(context, request))?;
-    let outputs = outputs(&plan, &shards, &runners)?;
-    answer::hand_on(&outputs, &describe(&plan, &shards), session)?;
+    let JobsOutcome { plan, jobs } = context.block_on(ops::jobs::run(context, request))?;
+    let outputs = outputs(&plan, &jobs)?;
+    answer::hand_on(&outputs, &describe(&plan, &jobs), session)?;
     let github = &context.settings.github;
     if let (Some(_), Some(path)) = (&github.output, &github.step_summary) {
-        markdown::add(path, &summary(&plan, &shards)).map_err(FileError::summary)?;
+        markdown::add(path, &summary(&plan, &jobs)).map_err(FileError::summary)?;
     }
     Ok(ExitCode::Success)
 }
 
 /// Returns the outputs of the step: `matrix`, `count`, `empty` and `version`.
-fn outputs(
-    plan: &Plan<'_>,
-    shards: &[Vec<usize>],
-    runners: &Runners,
-) -> Result<Outputs, FanOutError> {
-    let jobs = shards.iter().zip(1..).map(|(shard, number)| job(plan, number, shard, runners));
-    let jobs: Vec<Json> = jobs.collect();
-    let lengths = jobs.iter().filter_map(|job| job["args"].as_str()).map(str::len);
+fn outputs(plan: &Plan<'_>, jobs: &[Job]) -> Result<Outputs, FanOutError> {
+    let count = built(jobs).len();
+    let rows: Vec<Json> =
+        jobs.iter().zip(1..).map(|(job, number)| row(plan, number, job)).collect();
+    let lengths = rows.iter().filter_map(|job| job["args"].as_str()).map(str::len);
     if let Some(size) = lengths.max().filter(|size| *size > MAX_ARGUMENTS) {
         return Err(FanOutError::Arguments { size });
     }
-    let count: usize = shards.iter().map(Vec::len).sum();
     let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
     let outputs = Outputs::default()
-        .with("matrix", json!({ "include": jobs }))
+        .with("matrix", json!({ "include": rows }))
         .with("count", count)
         .with("empty", count == 0)
         .with("version", version);
@@ -93,47 +90,60 @@ fn outputs(
 }
 
 /// Describes a job: its number, a display name, the runner, the variants, and the arguments that select
-/// them. Ids contain only letters, digits, `.`, `_`, `+` and `-`, and need no quotes in a shell.
-fn job(plan: &Plan<'_>, number: usize, shard: &[usize], runners: &Runners) -> Json {
-    let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
-    let name = match ids.len() {
+/// them. Ids contain only letters, digits, `.`, `_`, `+` and `-`, platforms also `/`, and need no quotes in a shell.
+fn row(plan: &Plan<'_>, number: usize, job: &Job) -> Json {
+    let ids = ids(plan, job);
+    let mut name = match ids.len() {
         1 => ids[0].to_owned(),
         many => format!("{} and {} more", ids[0], many - 1),
     };
-    let args = format!("--variant={}", ids.join(","));
-    let runner = runners.label(&plan.targets[shard[0]]);
+    let mut args = format!("--variant={}", ids.join(","));
+    if let Some(platform) = &job.platform {
+        name = format!("{name}, {platform}");
+        args = format!("--only-platform={platform} {args}");
+    }
     json!({
-        "shard": number.to_string(), "name": name, "runner": runner, "args": args, "variants": ids,
+        "shard": number.to_string(), "name": name, "runner": job.runner, "args": args, "variants": ids,
     })
 }
 
+fn ids<'p>(plan: &'p Plan<'_>, job: &Job) -> Vec<&'p str> {
+    job.targets.iter().map(|at| plan.targets[*at].id()).collect()
+}
+
 /// Describes the jobs for the log of the step.
-fn describe(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
-    let rows = shards.iter().zip(1..).map(|(shard, number)| {
-        let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
-        format!("job {number}: {}\n", ids.join(" "))
+fn describe(plan: &Plan<'_>, jobs: &[Job]) -> String {
+    let rows = jobs.iter().zip(1..).map(|(job, number)| {
+        let platform = job.platform.iter().map(|platform| format!(", {platform}"));
+        format!("job {number}{}: {}\n", platform.collect::<String>(), ids(plan, job).join(" "))
     });
-    format!("{}{}\n", rows.collect::<String>(), counted(plan, shards))
+    format!("{}{}\n", rows.collect::<String>(), counted(plan, jobs))
 }
 
 /// Describes the jobs for the summary of the step.
-fn summary(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
-    let rows = shards.iter().zip(1..).map(|(shard, number)| {
-        let ids = shard.iter().map(|at| format!("`{}`", plan.targets[*at].id()));
-        format!("| {number} | {} |\n", ids.collect::<Vec<_>>().join(" "))
+fn summary(plan: &Plan<'_>, jobs: &[Job]) -> String {
+    let rows = jobs.iter().zip(1..).map(|(job, number)| {
+        let ids = ids(plan, job).into_iter().map(|id| format!("`{id}`"));
+        let platform = job.platform.iter().map(|platform| format!("{platform}: "));
+        let (platform, ids) = (platform.collect::<String>(), ids.collect::<Vec<_>>().join(" "));
+        format!("| {number} | {platform}{ids} |\n")
     });
-    let table = if shards.is_empty() {
+    let table = if jobs.is_empty() {
         String::new()
     } else {
         format!("\n| job | variants |\n|--:|---|\n{}\n", rows.collect::<String>())
     };
-    format!("### basegen: {}\n{table}", counted(plan, shards))
+    format!("### basegen: {}\n{table}", counted(plan, jobs))
 }
 
-fn counted(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
-    let count: usize = shards.iter().map(Vec::len).sum();
-    let jobs = format::count(shards.len(), "job");
+fn counted(plan: &Plan<'_>, jobs: &[Job]) -> String {
+    let (count, jobs) = (built(jobs).len(), format::count(jobs.len(), "job"));
     format!("{count} of {} variants must be built, by {jobs}", plan.targets.len())
+}
+
+/// Returns the positions of all targets of `jobs`.
+fn built(jobs: &[Job]) -> BTreeSet<usize> {
+    jobs.iter().flat_map(|job| &job.targets).copied().collect()
 }
 
 #[cfg(test)]
@@ -157,9 +167,12 @@ mod tests {
         let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
         let plan = Plan::new(&matrix, &selected, request).expect("a plan");
         let all: Vec<usize> = (0..variants).collect();
-        let shards: Vec<Vec<usize>> =
-            all.chunks(variants.div_ceil(jobs)).map(<[usize]>::to_vec).collect();
-        outputs(&plan, &shards, &Runners::default())
+        let jobs = all.chunks(variants.div_ceil(jobs)).map(|targets| Job {
+            targets: targets.to_vec(),
+            runner: "ubuntu-24.04".to_owned(),
+            platform: None,
+        });
+        outputs(&plan, &jobs.collect::<Vec<_>>())
     }
 
     #[test]

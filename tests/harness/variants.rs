@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use basegen::image::{Reference, Tag};
+use basegen::image::{Digest, Platform, Reference, Tag};
 use basegen::matrix::{self, Selection};
 use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
 use basegen::render::Renderer;
@@ -14,10 +14,24 @@ pub struct Variant {
     pub fingerprint: Fingerprint,
     /// The value of the label [`Inputs::LABEL`].
     pub inputs: String,
+    /// The digest of its checks, if it has any.
+    pub checks: Option<Digest>,
     /// The staging tag and, if the variant has checks, the staging tag of the checked image.
     pub staging: Vec<Tag>,
     /// The concatenated contents of the files that it copies.
     pub files: String,
+}
+
+impl Variant {
+    /// Returns the staging tags of its image for one platform of several.
+    pub fn staging_for(&self, platform: &Platform) -> Vec<Tag> {
+        staging(&self.fingerprint.of_platform(platform), self.checks.as_ref())
+    }
+}
+
+fn staging(fingerprint: &Fingerprint, checks: Option<&Digest>) -> Vec<Tag> {
+    let checked = checks.map(|checks| fingerprint.checked_tag(checks));
+    [fingerprint.staging_tag()].into_iter().chain(checked).collect()
 }
 
 /// Returns all variants of the matrix file, with tags for `version`. Their upstream images must be pinned.
@@ -34,13 +48,13 @@ pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
         plan.targets.iter().zip(inputs).zip(&contexts).map(|((target, inputs), context)| {
             let fingerprint = inputs.fingerprint().expect("upstream images are pinned");
             let checks = verify::digest(&basegen::contracts::checks(&matrix, target.variant));
-            let checked = checks.map(|checks| fingerprint.checked_tag(&checks));
             let files = context.files.iter().map(|file| String::from_utf8_lossy(&file.content));
             Variant {
                 id: target.id().to_owned(),
                 reference: target.reference.clone(),
                 inputs: inputs.label(),
-                staging: [fingerprint.staging_tag()].into_iter().chain(checked).collect(),
+                staging: staging(&fingerprint, checks.as_ref()),
+                checks,
                 fingerprint,
                 files: files.collect(),
             }

@@ -23,7 +23,9 @@ pub(in crate::cli) struct PlanArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Jobs for GitHub Actions")]
 pub(in crate::cli) struct JobsArgs {
-    /// Maximum number of jobs [default: one for every eight variants, at most 20]
+    /// Maximum number of jobs [default: one for every eight images, at most 20]
+    ///
+    /// There is at least one for each platform with runners of its own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) shards: Option<u16>,
     /// Label of the runners for a platform (repeatable) [default: `ubuntu-24.04-arm` for arm64,

@@ -97,6 +97,26 @@ fn one_job_builds_images_that_are_based_on_each_other() {
     assert_snapshot!(planned);
 }
 
+/// One runner for all platforms: an image for one of them copies from an image for another.
+#[test]
+fn one_job_builds_images_that_copy_from_other_platforms() {
+    let project = project();
+    let runners = |from: &str| {
+        let tools = format!("FROM --platform={from} {{{{image \"minimal-notebook\"}}}} AS tools\n");
+        let text = "FROM {{image \"minimal-notebook\"}}\nCOPY --from=tools /opt /opt\n";
+        project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", &(tools + text));
+        let planned = "plan --format github --offline --python 3.13 --shards 1";
+        let planned = stdout(project.basegen(planned));
+        let rows = planned.split("\"runner\":\"").skip(1);
+        rows.filter_map(|row| row.split('"').next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(runners("linux/amd64"), ["ubuntu-24.04"]);
+    assert_eq!(runners("$TARGETPLATFORM"), ["ubuntu-24.04", "ubuntu-24.04-arm"]);
+    assert_eq!(runners("$BUILDPLATFORM"), ["ubuntu-24.04"]);
+    let stage = "--stage --python 3.13 --only-platform linux/arm64";
+    assert_cmd_snapshot!(project.basegen(stage));
+}
+
 #[test]
 fn export_bake_links_images_as_targets() {
     let project = project();

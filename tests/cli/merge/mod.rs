@@ -100,7 +100,7 @@ fn runners(project: &Project, arguments: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_job_has_a_runner_of_its_platform() {
+fn each_platform_is_built_on_a_runner_of_its_kind() {
     let project = Project::new();
     let matrix = r#"[image]
 repository = "acme/base"
@@ -116,15 +116,24 @@ file = "VERSION"
 "#;
     project.write("matrix.toml", matrix);
     project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{python}}\n");
-    // Variants for different platforms are in different jobs, even if fewer jobs are requested.
+    // Different platforms are in different jobs, even if fewer jobs are requested.
     for arguments in ["", "--shards 1"] {
         let expected = [
-            "1: ubuntu-24.04 --variant=3.9-x,3.9-both,3.11-x,3.11-both",
-            "2: ubuntu-24.04-arm --variant=3.9-arm,3.11-arm",
+            "1: ubuntu-24.04 --only-platform=linux/amd64 --variant=3.9-x,3.9-both,3.11-x,3.11-both",
+            "2: ubuntu-24.04-arm --only-platform=linux/arm64 --variant=3.9-arm,3.9-both,3.11-arm,3.11-both",
         ];
         assert_eq!(runners(&project, arguments), expected, "{arguments}");
     }
+    // One runner for both platforms emulates one of them.
+    let same = "--shards 1 --runner linux/arm64=ubuntu-24.04";
+    let all = "3.9-x,3.9-arm,3.9-both,3.11-x,3.11-arm,3.11-both";
+    assert_eq!(runners(&project, same), [format!("1: ubuntu-24.04 --variant={all}")]);
     assert_eq!(runners(&project, "--shards 3").len(), 3);
+    // A mirrored image needs no runner of its own.
+    let mirror = "\"both\", { value = \"copy\", mirror = \"quay.io/acme/copy:1\" }]";
+    project.write("matrix.toml", &matrix.replace("\"both\"]", mirror));
+    assert_eq!(runners(&project, "--shards 1").len(), 2);
+    project.write("matrix.toml", matrix);
     assert_eq!(runners(&project, "--shards 6").len(), 6);
     let own = "--shards 2 --only machine=arm --runner linux/arm64=big-arm --runner linux/amd64=x";
     assert_eq!(

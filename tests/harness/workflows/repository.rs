@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use basegen::image::Digest;
+use basegen::image::{Digest, Platform};
 use basegen::matrix;
 use basegen::plan::Fingerprint;
 use basegen::registry::Manifest;
@@ -167,14 +167,24 @@ impl Harness {
         variants.into_iter().map(|variant| (variant.id.clone(), variant)).collect()
     }
 
-    /// Adds the staged images of variants to the registry, in place of an engine that builds them.
-    pub(crate) fn stage_variants<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+    /// Adds the staged images of variants to the registry, for one platform or for all, in place of an engine that builds
+    /// them.
+    pub(crate) fn stage_variants<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a str>,
+        platform: Option<&Platform>,
+    ) {
         let variants = self.variants();
         for id in ids {
-            let Variant { reference, fingerprint, staging, .. } = &variants[id];
+            let variant = &variants[id];
+            let Variant { reference, fingerprint, .. } = variant;
+            let staging = platform
+                .map_or_else(|| variant.staging.clone(), |platform| variant.staging_for(platform));
             let repository = reference.repository.path();
             let labels = BTreeMap::from([(Fingerprint::LABEL, fingerprint.to_string())]);
-            let config = json!({ "config": { "Labels": labels } }).to_string();
+            let architecture = platform.map(Platform::architecture).unwrap_or_default();
+            let config = json!({ "architecture": architecture, "config": { "Labels": labels } });
+            let config = config.to_string();
             let part = |media_type: &str, text: &str| {
                 let digest = self.registry.add_blob(repository, text.to_owned());
                 json!({ "mediaType": media_type, "digest": digest, "size": text.len() })

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use basegen::image::Platform;
 use serde_json::{Map, Value, json};
 
 use crate::harness::github::REPOSITORY;
@@ -42,8 +43,8 @@ pub(crate) struct Run<'a> {
     /// The contexts `github`, `inputs`, `vars`, `secrets` and `runner`.
     contexts: Contexts,
     artifacts: Artifacts,
-    /// The variants whose build fails.
-    pub(crate) failing_variants: BTreeSet<String>,
+    /// The variants whose build fails, each for a platform or for all of its own.
+    pub(crate) failing_builds: BTreeSet<(String, Option<Platform>)>,
     /// The file and the text of every executed `run:`.
     pub(crate) executed_scripts: BTreeSet<(String, String)>,
 }
@@ -80,7 +81,7 @@ impl<'a> Run<'a> {
             harness,
             contexts,
             artifacts: Artifacts::default(),
-            failing_variants: BTreeSet::new(),
+            failing_builds: BTreeSet::new(),
             executed_scripts: BTreeSet::new(),
         }
     }
@@ -123,8 +124,13 @@ impl<'a> Run<'a> {
         outcome.result = "success";
         for row in rows {
             let variants = items(&row["variants"]).filter_map(Value::as_str);
-            let built = variants.filter(|id| !self.failing_variants.contains(*id));
-            self.harness.stage_variants(built);
+            let args = row["args"].as_str().unwrap_or_default().split(' ');
+            let mut platforms = args.filter_map(|arg| arg.strip_prefix("--only-platform="));
+            let platform: Option<Platform> =
+                platforms.next().map(|platform| platform.parse().expect("a platform"));
+            let fails = |id: &str| self.failing_builds.contains(&(id.to_owned(), platform.clone()));
+            let built = variants.filter(|id| !fails(id));
+            self.harness.stage_variants(built, platform.as_ref());
             let mut runner = self.new_runner();
             let arch = if row["runner"] == "ubuntu-24.04-arm" { "ARM64" } else { "X64" };
             let mut contexts = contexts.clone().with("matrix", row);
