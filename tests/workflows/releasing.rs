@@ -48,7 +48,7 @@ async fn a_push_releases_each_version_once() {
     });
     assert_eq!(
         (planned.len(), pythons.map(|found| found.len()).max()),
-        (6, Some(1)),
+        (12, Some(1)),
         "{planned:?}"
     );
     let first = published_tags(&harness);
@@ -141,7 +141,8 @@ async fn a_failed_job_prevents_tags_and_the_next_run_builds_only_its_images() {
     let harness = Harness::new().await;
     let push = harness.push_version("9.8.7");
     let mut run = Run::new(&harness, &push, &no_inputs());
-    run.failing_variants.insert("3.11-gpu-server".to_owned());
+    let arm64 = "linux/arm64".parse().expect("a platform");
+    run.failing_builds.insert(("3.11-gpu-server".to_owned(), Some(arm64)));
     let jobs = run.run_workflow(RELEASE);
     assert_eq!(jobs["build"].result, "failure");
     assert!(jobs["build"].log.contains("::error"), "{}", jobs["build"].log);
@@ -151,7 +152,11 @@ async fn a_failed_job_prevents_tags_and_the_next_run_builds_only_its_images() {
     let jobs = Run::new(&harness, &push, &no_inputs()).run_workflow(RELEASE);
     let planned = planned_jobs(&jobs);
     assert_eq!(planned.len(), 1);
-    assert_eq!(planned[0]["variants"], json!(["3.11-gpu-server"]));
+    let args = "--only-platform=linux/arm64 --variant=3.11-gpu-server";
+    assert_eq!(
+        (&planned[0]["args"], &planned[0]["runner"]),
+        (&json!(args), &json!("ubuntu-24.04-arm"))
+    );
     assert_eq!(jobs["publish"].outputs["whole"], "true", "{}", jobs["publish"].log);
 }
 

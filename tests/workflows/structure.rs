@@ -14,7 +14,9 @@ const FILES: [&str; 5] = [CI, RELEASE, BINARIES, PINS, "action.yml"];
 fn documented() -> Vec<String> {
     let page = fs_err::read_to_string(path("docs/github-actions.md")).expect("the page");
     let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.map(str::to_owned).collect()
+    let truss = path("examples/truss/.github/workflows/base-images.yml");
+    let truss = fs_err::read_to_string(truss).expect("the workflow");
+    blocks.map(str::to_owned).chain([truss]).collect()
 }
 
 fn steps(file: &Value) -> Vec<&Value> {
