@@ -262,8 +262,8 @@ impl Explain for PublishError {
             }
             Self::NoAliases { .. } => "rebuild it with `--force`. No tags were set",
             Self::PlatformAliases { .. } => {
-                "the platforms were built at different times, and a command of an `[[alias]]` prints what has changed \
-                 since. Rebuild all platforms with `--stage --force`. No tags were set"
+                "let the command print the same on all platforms. If it prints what has changed between their builds, \
+                 rebuild all platforms with `--stage --force`. No tags were set"
             }
             Self::NoSource { .. } => {
                 "`basegen auth check` shows whether its registry refuses to show it. Pin another image with `mirror` in \
