@@ -13,18 +13,17 @@ use crate::ops::{self, ArgumentError, Context};
 use crate::plan::Plan;
 use crate::report::{self, Printer, Record};
 
-use super::args::{BuildArgs, OutputArgs};
+use super::args::{BuildArgs, OutputArgs, ProgressArgs};
 use super::{Session, dry_run, progress, pull_request};
 
 pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Report> {
     let context = &session.context;
     let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
-    let delivery = delivery(&args.output)?;
+    let request = request(args, context)?;
     let plan = if args.output.dry_run {
         ops::selection::plan(context, &selection, &naming)?
     } else {
-        let engine = args.engine.request(context);
-        context.block_on(ops::build::plan(context, &selection, naming, &delivery, &engine))?
+        context.block_on(ops::build::plan(context, &selection, naming, &request))?
     };
     let options =
         PullRequestOptions { dry_run: args.output.dry_run, ..PullRequestOptions::default() };
@@ -35,7 +34,7 @@ pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Repor
         dry_run::run(args, &plan, session)?;
         ExitCode::Success
     } else {
-        execute(args, &plan, session)?
+        execute(request, &args.running.display, &plan, session)?
     };
     match pull_request {
         Some(pull_request) if code == ExitCode::Success => {
@@ -47,14 +46,15 @@ pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Repor
 
 /// Builds `plan` and delivers its images.
 pub(super) fn execute(
-    args: &BuildArgs,
+    request: BuildRequest,
+    display: &ProgressArgs,
     plan: &Plan<'_>,
     session: &Session,
 ) -> Result<ExitCode, Report> {
     let Session { context, printer, .. } = session;
-    let mut build = Build::new(context, plan, request(args, context)?)?;
+    let mut build = Build::new(context, plan, request)?;
     ops::render::report_left_out(context, &build.recipe().left_out);
-    let report = progress::report(&args.running.display, session, build.mask()?)?;
+    let report = progress::report(display, session, build.mask()?)?;
     let ended = context.block_on_cancellable(build.run(&report));
     let (ended, error) = match ended {
         Ok(None) => return Ok(ExitCode::Interrupted),
@@ -95,7 +95,7 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, is_tagged: bool, printer: &
     }
 }
 
-fn request(args: &BuildArgs, context: &Context) -> Result<BuildRequest, ArgumentError> {
+pub(super) fn request(args: &BuildArgs, context: &Context) -> Result<BuildRequest, ArgumentError> {
     let BuildArgs { output, running, .. } = args;
     Ok(BuildRequest {
         delivery: delivery(output)?,

@@ -36,7 +36,9 @@ pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Repo
     let mut edits = release_edits::of_working_tree(&plan, &version)?;
     let is_dry_run = args.dry_run;
     if !is_dry_run {
-        let code = build::execute(&build_args(args), &plan, session)?;
+        let build = build_args(args);
+        let request = build::request(&build, context)?;
+        let code = build::execute(request, &build.running.display, &plan, session)?;
         if code != ExitCode::Success {
             return Ok(code);
         }

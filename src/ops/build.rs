@@ -116,11 +116,10 @@ pub async fn plan<'a>(
     context: &'a Context,
     selection: &Selection,
     naming: NameOptions,
-    delivery: &Delivery,
-    engine: &EngineRequest,
+    request: &BuildRequest,
 ) -> Result<Plan<'a>, Report> {
-    match delivery {
-        Delivery::Engine => local::plan(context, selection, naming, engine).await,
+    match request.delivery {
+        Delivery::Engine => local::plan(context, selection, naming, &request.engine).await,
         _ => selection::plan(context, selection, &naming),
     }
 }
