@@ -97,6 +97,17 @@ enum Step<'a> {
     Entry,
 }
 
+/// Returns how to add a table or a key that a document needs.
+fn help_for_table(name: &str) -> String {
+    match name {
+        "image" => "add `[image]` with the `repository` of the images".to_owned(),
+        "axes" => {
+            "add `[axes]` with one axis or more, such as `python = [\"3.12\", \"3.13\"]`".to_owned()
+        }
+        other => format!("add `{other}`"),
+    }
+}
+
 fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagnostic {
     let message = error.message().trim();
     let span = error.span().unwrap_or(0..1);
@@ -112,7 +123,7 @@ fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagn
         (Some(DataFault::Missing(name)), located) => {
             let table = located.map(|located| located.name()).unwrap_or_default();
             let (message, help) = match table.as_str() {
-                "" => (format!("`{name}` is missing"), format!("add `{name}`")),
+                "" => (format!("`{name}` is missing"), help_for_table(name)),
                 table => {
                     (format!("`{table}` has no `{name}`"), format!("add `{name} = …` to `{table}`"))
                 }

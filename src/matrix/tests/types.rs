@@ -191,6 +191,7 @@ fn keys_that_are_missing_or_misused_are_explained() {
         base.replace("repository = \"acme/{{job_type}}-base\"\n", ""),
         base.replace("[image]", "[images]"),
         base[base.find("[axes]").expect("axes")..].to_owned(),
+        base[..base.find("[axes]").expect("axes")].to_owned(),
         format!("{base}[exclude]\nwhen = {{ python = \"3.9\" }}\nreason = \"old\"\n"),
         format!("{base}[[exclude]]\nwhen = {{ python = \"3.9\" }}\n"),
         base.replace("[\"linux/amd64\", \"linux/arm64\"]", "\"linux/amd64\""),
