@@ -68,8 +68,12 @@ impl FromStr for Platform {
             "x86_64" => "amd64",
             other => other,
         };
-        // `v8` is the default variant of arm64.
-        let variant = variant.filter(|variant| (architecture, *variant) != ("arm64", "v8"));
+        // The default variants, as BuildKit writes them into an index.
+        let variant = match (architecture, variant) {
+            ("arm64", Some("v8")) | ("amd64", Some("v1")) => None,
+            ("arm", None) => Some("v7"),
+            (_, variant) => variant,
+        };
         Ok(Self {
             os: os.to_owned(),
             architecture: architecture.to_owned(),
@@ -99,10 +103,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arm64_has_one_spelling() {
-        let spellings = ["linux/arm64", "linux/arm64/v8", "linux/aarch64"];
-        let parsed = spellings.map(|text| text.parse::<Platform>().expect(text).to_string());
-        assert_eq!(parsed, ["linux/arm64"; 3]);
+    fn platforms_have_one_spelling() {
+        for (spellings, expected) in [
+            (["linux/arm64", "linux/arm64/v8", "linux/aarch64"], "linux/arm64"),
+            (["linux/amd64", "linux/amd64/v1", "linux/x86_64"], "linux/amd64"),
+            (["linux/arm", "linux/arm/v7", "linux/arm/v7"], "linux/arm/v7"),
+        ] {
+            let parsed = spellings.map(|text| text.parse::<Platform>().expect(text).to_string());
+            assert_eq!(parsed, [expected; 3]);
+        }
     }
 
     #[test]
