@@ -23,7 +23,7 @@ use crate::verify::{self, FailedCheck};
 const NO_SPACE: &str = "o space left on device";
 
 /// The beginning and the end of what runc writes to the output of a step whose container ended before it ran anything.
-/// Nothing in the image causes this.
+/// Nothing in the image causes this: runc 1.1 sometimes cannot clone its own program while other containers start.
 const NOT_STARTED: [&str; 2] = [
     "runc run failed: unable to start container process: ",
     "read init-p: connection reset by peer",
