@@ -113,8 +113,7 @@ fn staging_tags(recipe: &Recipe<'_>) -> BTreeSet<Tag> {
         let checks = verify::digest(&contracts::checks(recipe.plan.matrix, target.variant));
         let platforms = target.platforms.iter().map(|platform| whole.of_platform(platform));
         for fingerprint in platforms.chain([whole.clone()]) {
-            tags.extend(checks.as_ref().map(|checks| fingerprint.checked_tag(checks)));
-            tags.insert(fingerprint.staging_tag());
+            tags.extend(fingerprint.staging_tags(checks.as_ref()));
         }
     }
     tags

@@ -52,6 +52,11 @@ impl Fingerprint {
         tag.parse().expect("hexadecimal digits are valid in a tag")
     }
 
+    /// Returns the staging tag and, with the digest of checks, that of an image that has passed them.
+    pub fn staging_tags(&self, checks: Option<&Digest>) -> impl Iterator<Item = Tag> {
+        std::iter::once(self.staging_tag()).chain(checks.map(|checks| self.checked_tag(checks)))
+    }
+
     /// Returns the fingerprint of one platform of an image for several: the SHA-256 of the image's own, a space and the
     /// platform.
     #[must_use]

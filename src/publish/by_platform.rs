@@ -7,6 +7,7 @@
 use futures_util::future::try_join_all;
 
 use super::copies::{Copies, incomplete_images};
+use super::image::images;
 use super::survey::{fetch, staged};
 use super::{Place, PlaceSurvey, PublishError, Row, Survey};
 use crate::image::{Digest, Platform, Repository};
@@ -51,36 +52,40 @@ pub async fn unstaged_platforms<'a>(
 ) -> Result<Vec<&'a Platform>, PublishError> {
     let wholes = Survey::take(registries, std::slice::from_ref(row), &[], false).await?;
     let platforms = row.job.platforms.iter().map(async |platform| {
-        let survey = survey(registries, row, platform, wholes.first()).await?;
+        let part = row.for_platform(platform);
+        let survey = survey(registries, &part, platform, wholes.first()).await?;
         Ok::<_, PublishError>(Some(platform).filter(|_| !survey.is_checked))
     });
     Ok(try_join_all(platforms).await?.into_iter().flatten().collect())
 }
 
-/// Looks up the image of `row` for `platform`. It is the one in the index of the survey `whole`, or else the one with staging
-/// tags of its own.
+/// Looks up the image of `part`, a row for `platform`. It is the one in the index of the survey `whole`, or else the one with
+/// staging tags of its own.
 pub(super) async fn survey(
     registries: &Registries,
-    row: &Row,
+    part: &Row,
     platform: &Platform,
     whole: Option<&Survey>,
 ) -> Result<Survey, PublishError> {
-    let row = row.for_platform(platform);
-    let places = row.places().enumerate().map(async |(at, place)| {
+    let places = part.places().enumerate().map(async |(at, place)| {
         let whole = whole.and_then(|whole| whole.places.get(at));
         let listed = match whole.and_then(|whole| whole.content.as_ref()) {
-            Some(index) => in_index(registries, place.repository(), index, platform).await?,
-            None => None,
+            Some(index) => images(registries, place.repository(), index).await?,
+            None => Vec::new(),
         };
-        let mut found = place_survey(registries, &row, place).await?;
-        if let Some(listed) = listed {
-            found.is_checked = (found.is_checked && found.content.as_ref() == Some(&listed))
-                || whole.is_some_and(|whole| whole.is_checked);
-            found.content = Some(listed);
+        let listed = listed.into_iter().find(|(known, _)| known == platform);
+        let listed = listed.map(|(_, image)| image);
+        if listed.is_some() && whole.is_some_and(|whole| whole.is_checked) {
+            return Ok(PlaceSurvey { content: listed, is_checked: true, version: None });
+        }
+        let mut found = place_survey(registries, part, place).await?;
+        if listed.is_some() {
+            found.is_checked &= found.content == listed;
+            found.content = listed;
         }
         Ok::<_, PublishError>(found)
     });
-    Ok(Survey::joined(try_join_all(places).await?, None, row.checks.is_some()))
+    Ok(Survey::joined(try_join_all(places).await?, None, part.checks.is_some()))
 }
 
 /// Looks up the image of a platform by its staging tags. No version tag points to it.
@@ -99,19 +104,6 @@ async fn place_survey(
     Ok(PlaceSurvey { content, is_checked: false, version: None })
 }
 
-/// Returns the image for `platform` in an index.
-async fn in_index(
-    registries: &Registries,
-    repository: &Repository,
-    index: &Digest,
-    platform: &Platform,
-) -> Result<Option<Digest>, PublishError> {
-    let manifest = registries.manifest(repository, index).await?;
-    let platforms = manifest.map(|manifest| manifest.platforms()).unwrap_or_default();
-    let found = platforms.into_iter().find(|(known, _)| known == platform);
-    Ok(found.map(|(_, image)| image.digest))
-}
-
 /// An image whose platforms are all staged and checked, and its index.
 #[derive(Debug)]
 pub(super) struct JoinedIndex<'a> {
@@ -123,15 +115,15 @@ pub(super) struct JoinedIndex<'a> {
 }
 
 impl<'a> JoinedIndex<'a> {
-    /// Joins the images of the platforms of `row`, each with its survey. `known` is the survey of the row if its index may
-    /// exist.
+    /// Joins the images of `parts`, the rows of the platforms of `row` with their surveys. `known` is the survey of `row` if
+    /// its index may exist.
     pub(super) async fn new(
         registries: &Registries,
         row: &'a Row,
-        surveys: Vec<Survey>,
+        parts: Vec<(Row, Survey)>,
         known: Option<&Survey>,
     ) -> Result<Self, PublishError> {
-        let rows = row.job.platforms.iter().map(|platform| row.for_platform(platform)).collect();
+        let (rows, surveys): (Vec<Row>, Vec<Survey>) = parts.into_iter().unzip();
         let index = if let Some((repository, digest)) = known.and_then(|known| located(row, known))
         {
             fetch(registries, repository, digest).await?
@@ -176,12 +168,12 @@ async fn index(
     row: &Row,
     surveys: &[Survey],
 ) -> Result<Manifest, PublishError> {
-    let images = row.job.platforms.iter().zip(surveys).map(async |(platform, survey)| {
+    let parts = row.job.platforms.iter().zip(surveys).map(async |(platform, survey)| {
         let (repository, digest) = located(row, survey).expect("a staged image");
         let manifest = fetch(registries, repository, digest).await?;
         Ok::<_, PublishError>((platform.clone(), manifest.descriptor()))
     });
-    Ok(Manifest::index(&try_join_all(images).await?))
+    Ok(Manifest::index(&try_join_all(parts).await?))
 }
 
 /// Returns the image of a survey, and a repository of `row` that has it.

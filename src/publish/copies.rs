@@ -105,9 +105,8 @@ impl<'a> Copies<'a> {
         is_checked: bool,
     ) -> Result<(), PublishError> {
         let Some(fingerprint) = &row.fingerprint else { return Ok(()) };
-        self.tag(repository, &fingerprint.staging_tag(), manifest).await?;
-        if let Some(checks) = row.checks.as_ref().filter(|_| is_checked) {
-            self.tag(repository, &fingerprint.checked_tag(checks), manifest).await?;
+        for tag in fingerprint.staging_tags(row.checks.as_ref().filter(|_| is_checked)) {
+            self.tag(repository, &tag, manifest).await?;
         }
         Ok(())
     }

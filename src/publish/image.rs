@@ -74,6 +74,17 @@ pub(super) async fn manifests(
     Ok(manifests)
 }
 
+/// Returns the images in an index, with their platforms. There are none if it does not exist or is one image.
+pub(super) async fn images(
+    registries: &Registries,
+    repository: &Repository,
+    index: &Digest,
+) -> Result<Vec<(Platform, Digest)>, RegistryError> {
+    let manifest = registries.manifest(repository, index).await?;
+    let images = manifest.map(|manifest| manifest.platforms()).unwrap_or_default();
+    Ok(images.into_iter().map(|(platform, image)| (platform, image.digest)).collect())
+}
+
 /// Returns the configurations and layers of an image with their compressed sizes in bytes.
 pub(super) async fn blobs(
     registries: &Registries,
@@ -125,10 +136,8 @@ impl Labels {
         repository: &Repository,
         image: &Digest,
     ) -> Result<Vec<Self>, PublishError> {
-        let manifest = registries.manifest(repository, image).await?;
-        let platforms = manifest.map(|manifest| manifest.platforms()).unwrap_or_default();
-        let mut images: Vec<Digest> =
-            platforms.into_iter().map(|(_, image)| image.digest).collect();
+        let images = images(registries, repository, image).await?.into_iter();
+        let mut images: Vec<Digest> = images.map(|(_, image)| image).collect();
         if images.is_empty() {
             images.push(image.clone());
         }

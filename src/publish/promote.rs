@@ -162,20 +162,21 @@ impl<'a> Gathering<'a> {
             let is_replaced =
                 joined.map_or(is_forced && listed.platforms.is_empty(), |joined| joined.forced);
             let known = Some(whole).filter(|_| !is_replaced);
-            let mut survey = by_platform::survey(self.registries, row, platform, known).await?;
-            let absence = self.absence(&row.for_platform(platform), &mut survey, joined).await?;
-            Ok::<_, PublishError>((survey, absence.map(|absence| (platform.clone(), absence))))
+            let part = row.for_platform(platform);
+            let mut survey = by_platform::survey(self.registries, &part, platform, known).await?;
+            let absence = self.absence(&part, &mut survey, joined).await?;
+            let absent = absence.map(|absence| (platform.clone(), absence));
+            Ok::<_, PublishError>(((part, survey), absent))
         });
-        let (surveys, absent): (Vec<_>, Vec<_>) =
-            try_join_all(platforms).await?.into_iter().unzip();
+        let (parts, absent): (Vec<_>, Vec<_>) = try_join_all(platforms).await?.into_iter().unzip();
         let absent: Vec<(Platform, Absence)> = absent.into_iter().flatten().collect();
         let is_same = |other: &(Platform, Absence)| other.1 == absent[0].1;
         Ok(match absent.first() {
             None => {
                 let known = Some(whole).filter(|_| !is_forced);
-                Gathered::Joined(JoinedIndex::new(self.registries, row, surveys, known).await?)
+                Gathered::Joined(JoinedIndex::new(self.registries, row, parts, known).await?)
             }
-            Some((_, absence)) if absent.len() == surveys.len() && absent.iter().all(is_same) => {
+            Some((_, absence)) if absent.len() == parts.len() && absent.iter().all(is_same) => {
                 Gathered::Absent(absence.clone())
             }
             Some(_) => Gathered::Absent(Absence::Platforms(absent)),

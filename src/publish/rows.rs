@@ -53,15 +53,15 @@ impl<'a> SurveyedRows<'a> {
         platform: &Platform,
         forced: bool,
     ) -> Result<SurveyedRows<'static>, PublishError> {
-        let surveys = self.rows.iter().zip(&self.surveys).enumerate();
-        let surveys = surveys.map(async |(at, (row, whole))| {
+        let rows: Vec<Row> = self.rows.iter().map(|row| row.for_platform(platform)).collect();
+        let surveys = self.rows.iter().zip(&rows).zip(&self.surveys).enumerate();
+        let surveys = surveys.map(async |(at, ((row, part), whole))| {
             if !row.has(platform) || (forced && at < self.released) {
                 return Ok(whole.clone());
             }
-            by_platform::survey(registries, row, platform, Some(whole)).await
+            by_platform::survey(registries, part, platform, Some(whole)).await
         });
         let surveys = try_join_all(surveys).await?;
-        let rows: Vec<Row> = self.rows.iter().map(|row| row.for_platform(platform)).collect();
         let missing = missing(&rows, &surveys, self.released);
         Ok(SurveyedRows { rows: Cow::Owned(rows), missing, surveys, released: self.released })
     }

@@ -60,7 +60,7 @@ impl BuildContext {
         std::iter::once(self).chain(self.platforms.values())
     }
 
-    /// Returns the first image of the same matrix of which a `FROM` selects a platform, on any platform.
+    /// Returns the first parent whose platform a `FROM` selects, in the Dockerfile of any platform.
     #[must_use]
     pub fn selected_parent(&self) -> Option<&Parent> {
         self.all().flat_map(|context| &context.parents).find(|parent| parent.selects_platform)

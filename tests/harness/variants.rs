@@ -25,13 +25,8 @@ pub struct Variant {
 impl Variant {
     /// Returns the staging tags of its image for one platform of several.
     pub fn staging_for(&self, platform: &Platform) -> Vec<Tag> {
-        staging(&self.fingerprint.of_platform(platform), self.checks.as_ref())
+        self.fingerprint.of_platform(platform).staging_tags(self.checks.as_ref()).collect()
     }
-}
-
-fn staging(fingerprint: &Fingerprint, checks: Option<&Digest>) -> Vec<Tag> {
-    let checked = checks.map(|checks| fingerprint.checked_tag(checks));
-    [fingerprint.staging_tag()].into_iter().chain(checked).collect()
 }
 
 /// Returns all variants of the matrix file, with tags for `version`. Their upstream images must be pinned.
@@ -53,7 +48,7 @@ pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
                 id: target.id().to_owned(),
                 reference: target.reference.clone(),
                 inputs: inputs.label(),
-                staging: staging(&fingerprint, checks.as_ref()),
+                staging: fingerprint.staging_tags(checks.as_ref()).collect(),
                 checks,
                 fingerprint,
                 files: files.collect(),

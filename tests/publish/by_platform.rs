@@ -52,6 +52,15 @@ async fn stage_for_both(release: &Release) -> [(Vec<Digest>, JobFile); 2] {
     [amd64, arm64]
 }
 
+/// Stages `release` for one platform after the other, on one machine. Returns the metadata files of the jobs.
+async fn stage_each(machine: &Machine, release: &Release) -> Vec<JobFile> {
+    let mut files = Vec::new();
+    for platform in platforms() {
+        files.push(stage_for(machine, release, &platform).await.1);
+    }
+    files
+}
+
 /// Returns the images in an index.
 fn images_of(registry: &FakeRegistry, path: &str, index: &Digest) -> Vec<(Platform, Digest)> {
     let bytes: Bytes = registry.manifest(path, &index.to_string()).expect("an index");
@@ -182,10 +191,7 @@ async fn platforms_that_were_rebuilt_replace_a_published_image() {
     let v1 = for_two_platforms(&registry, "v1");
     let before = Machine::new().publish_whole(&v1).await;
     let machine = rebuilding();
-    let mut files = Vec::new();
-    for platform in platforms() {
-        files.push(stage_for(&machine, &v1, &platform).await.1);
-    }
+    let files = stage_each(&machine, &v1).await;
     assert_eq!(machine.built_targets().len(), 4);
     let after = machine.promote(&v1, &files).await.expect("a release");
     assert!(before.iter().zip(&after).all(|(before, after)| before != after));
@@ -221,9 +227,7 @@ async fn the_file_of_a_merge_keeps_that_images_were_rebuilt() {
     let v1 = for_two_platforms(&registry, "v1");
     Machine::new().publish_whole(&v1).await;
     let machine = rebuilding();
-    for platform in platforms() {
-        stage_for(&machine, &v1, &platform).await;
-    }
+    stage_each(&machine, &v1).await;
     let alone = FakeRegistry::start().await;
     let rebuilt =
         Machine::with_different_output().publish_whole(&for_two_platforms(&alone, "v1")).await;
@@ -243,10 +247,7 @@ async fn platforms_that_were_rebuilt_are_joined_although_no_tag_can_move() {
     }
     v2.sets.iter_mut().for_each(|set| set.references.truncate(1));
     let machine = rebuilding();
-    let mut files = Vec::new();
-    for platform in platforms() {
-        files.push(stage_for(&machine, &v2, &platform).await.1);
-    }
+    let files = stage_each(&machine, &v2).await;
     let after = machine.promote(&v2, &files).await.expect("a release");
     assert_ne!(before, after);
     assert_eq!(registry.tag("acme/a", "a-v2").as_ref(), Some(&after[0]));
